@@ -1,0 +1,67 @@
+/**
+ * Addresses: a user (UUID version 4) and one of its devices (uint32), as text and as bytes.
+ *
+ * Invariant: a `userId` that left this file is canonical lower case, so it can be compared and used as a key.
+ * @module
+ */
+import { parse, stringify, validate, version } from "uuid";
+
+/** One device of one user: where messages are sent to and come from. */
+export interface Address {
+  /** The user's UUID version 4 in canonical lower case. */
+  readonly userId: string;
+  /** The device's number among the user's devices, uint32. */
+  readonly deviceId: number;
+}
+
+/** The largest device ID, and the largest value of every other uint32 on the wire. */
+export const UINT32_MAX = 0xffff_ffff;
+
+/** The length of a user ID in bytes, as it travels in binary payloads. */
+export const USER_ID_BYTES = 16;
+
+/**
+ * Reads a user ID written as text, in any case.
+ *
+ * @returns the canonical form, or `null` if the text is not a UUID version 4.
+ */
+export function parseUserId(text: string): string | null {
+  return validate(text) && version(text) === 4 ? text.toLowerCase() : null;
+}
+
+/**
+ * Reads a device ID written in decimal: no sign, no leading zero except `0` itself (protocol §1).
+ *
+ * @returns the number, or `null` if the text is not a uint32 in that form.
+ */
+export function parseDeviceId(text: string): number | null {
+  if (!/^(0|[1-9][0-9]{0,9})$/.test(text)) return null;
+  const deviceId = Number(text);
+  return deviceId <= UINT32_MAX ? deviceId : null;
+}
+
+/**
+ * Reads the 16 bytes of a user ID at `offset`.
+ *
+ * @returns the canonical form, or `null` if the bytes are not a UUID version 4.
+ */
+export function userIdFromBytes(bytes: Uint8Array, offset = 0): string | null {
+  const versionByte = bytes[offset + 6];
+  const variantByte = bytes[offset + 8];
+  if (versionByte === undefined || variantByte === undefined || bytes.length < offset + USER_ID_BYTES) {
+    return null;
+  }
+  // Checked here as well as by the library, which accepts every version.
+  if (versionByte >> 4 !== 4 || variantByte >> 6 !== 2) return null;
+  return stringify(bytes, offset);
+}
+
+/** The 16 bytes of a canonical user ID. */
+export function userIdToBytes(userId: string): Uint8Array {
+  return parse(userId);
+}
+
+/** One string for each address, for use as a key of a `Map`. */
+export function addressKey(address: Address): string {
+  return `${address.userId}/${address.deviceId}`;
+}
