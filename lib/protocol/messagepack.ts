@@ -142,6 +142,7 @@ export const uint32 = v.pipe(
   v.integer("must be an integer"),
   v.minValue(0, "must not be negative"),
   v.maxValue(UINT32_MAX, "must fit 32 bits"),
+  v.transform((value) => value + 0), // the float -0 would be another key than 0 in the database
 );
 
 const isBytes = (value: unknown): value is Uint8Array => value instanceof Uint8Array;

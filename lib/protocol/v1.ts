@@ -97,7 +97,9 @@ function encodeDescription(description: string): Uint8Array {
 function decodeError(payload: Uint8Array): { type: "error"; code: number; description: string } {
   const code = payload[0];
   if (code === undefined) throw new RequestError("unmarshal", "Error needs a code");
-  return { type: "error", code, description: new TextDecoder().decode(payload.subarray(1)) };
+  // With the byte order mark kept, what was read is written as the same bytes.
+  const description = new TextDecoder("utf-8", { ignoreBOM: true }).decode(payload.subarray(1));
+  return { type: "error", code, description };
 }
 
 function decodeClientMessage(type: number, payload: Uint8Array): ClientMessage {

@@ -1,0 +1,56 @@
+/**
+ * Staying connected: a new connection whenever one ends, after a wait that grows and is never the same for two clients.
+ * @module
+ */
+import { CLOSE } from "../protocol/mod.ts";
+import { Connection, type ConnectionOptions } from "./connection.ts";
+
+/** The wait before the first new attempt, and the longest one, milliseconds. */
+const WAIT_MS = { first: 500, most: 60_000 } as const;
+
+/** After these a new connection would fail the same way, or start a fight with the one that took over. */
+const FINAL_CODES: ReadonlySet<number> = new Set([CLOSE.normal, CLOSE.unauthorized, CLOSE.replaced]);
+
+/** The wait before the n-th attempt in a row, from 1 on: doubles, and lies anywhere in its upper half. */
+export function reconnectDelayMs(attempt: number): number {
+  const most = Math.min(WAIT_MS.most, WAIT_MS.first * 2 ** (attempt - 1));
+  return most / 2 + Math.random() * (most / 2);
+}
+
+/**
+ * Connects, and connects again whenever the connection ends, until `signal` is aborted or the end is final: closed
+ * normally, the token expired (4401), or a newer connection of the device took over (4409).
+ *
+ * @param connected told each new connection.
+ * @returns the code and reason of the final end.
+ */
+export async function stayConnected(
+  options: ConnectionOptions,
+  connected: (connection: Connection) => void,
+  signal: AbortSignal,
+): Promise<{ code: number; reason: string }> {
+  let end = { code: 1006, reason: "not connected" };
+  for (let attempt = 1; !signal.aborted; attempt++) {
+    try {
+      const connection = await Connection.connect(options);
+      attempt = 0;
+      const stop = () => void connection.close();
+      signal.addEventListener("abort", stop, { once: true });
+      connected(connection);
+      end = await connection.closed;
+      signal.removeEventListener("abort", stop);
+      if (FINAL_CODES.has(end.code)) return end;
+    } catch {
+      // The wait below is the answer to every failure to connect.
+    }
+    await wait(reconnectDelayMs(attempt + 1), signal);
+  }
+  return end;
+}
+
+function wait(delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, delayMs);
+    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+  });
+}

@@ -1,0 +1,110 @@
+/**
+ * Who may open a connection: room, then token, then whether the token is for this address (protocol §1).
+ *
+ * Room for one more user's connection is judged after the token, so that a stranger learns nothing of a user.
+ * @module
+ */
+import { type Address, addressKey } from "../address.ts";
+import { type Config, isLoopback } from "../config.ts";
+import { AuthenticationError, type Authenticator, type Identity } from "../identity/mod.ts";
+import type { Offer } from "./offer.ts";
+import { Refusal } from "./refusal.ts";
+
+/** When to try again after a connection was refused for want of room. */
+const FULL_RETRY_SECONDS = 10;
+
+/** Counts connections, and admits new ones. */
+export class Admission {
+  readonly #byUser = new Map<string, Map<string, number>>();
+  #count = 0;
+
+  constructor(
+    private readonly config: Pick<Config, "connectionsMax" | "userConnectionsMax" | "host">,
+    private readonly authenticator: Authenticator,
+  ) {}
+
+  /** How many connections there are, those in their handshake included. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /**
+   * Admits a connection, and counts it: `release` must be called when it is over.
+   *
+   * @throws {Refusal} `too_many_connections`, `unauthorized` or `forbidden`.
+   */
+  async admit(offer: Offer, origin: string | null): Promise<Identity> {
+    if (this.#count >= this.config.connectionsMax) {
+      throw new Refusal(
+        "too_many_connections",
+        "the server has as many connections as it takes",
+        FULL_RETRY_SECONDS,
+      );
+    }
+    this.#count++;
+    try {
+      const identity = await this.#identify(offer, origin);
+      this.#enter(offer.address);
+      return identity;
+    } catch (error) {
+      this.#count--;
+      throw error;
+    }
+  }
+
+  /** A connection that was admitted is over. */
+  release(address: Address): void {
+    this.#count--;
+    const devices = this.#byUser.get(address.userId);
+    if (devices === undefined) return;
+    const key = addressKey(address);
+    const left = (devices.get(key) ?? 1) - 1;
+    if (left > 0) devices.set(key, left);
+    else devices.delete(key);
+    if (devices.size === 0) this.#byUser.delete(address.userId);
+  }
+
+  async #identify({ address, token }: Offer, origin: string | null): Promise<Identity> {
+    if (this.authenticator.isOpen) {
+      this.#requireThisMachine(origin);
+      return await this.authenticator.authenticate(null);
+    }
+    let identity: Identity;
+    try {
+      identity = await this.authenticator.authenticate(token);
+    } catch (error) {
+      if (error instanceof AuthenticationError) throw new Refusal("unauthorized", error.message);
+      throw error;
+    }
+    if (identity.userId !== null && identity.userId !== address.userId) {
+      throw new Refusal("forbidden", "the token is for another user");
+    }
+    if (identity.deviceId !== null && identity.deviceId !== address.deviceId) {
+      throw new Refusal("forbidden", "the token is for another device");
+    }
+    return identity;
+  }
+
+  /** Without tokens, any web page that a user of this machine opens could connect. */
+  #requireThisMachine(origin: string | null): void {
+    if (origin === null) return;
+    const { hostname } = URL.parse(origin) ?? { hostname: "" };
+    if (isLoopback(hostname) || hostname === this.config.host) return;
+    throw new Refusal("forbidden", "AUTH_MODE=none takes no requests from web pages of other machines");
+  }
+
+  /** Connections of one address that give way to each other count once. */
+  #enter(address: Address): void {
+    let devices = this.#byUser.get(address.userId);
+    if (devices === undefined) this.#byUser.set(address.userId, devices = new Map());
+    const key = addressKey(address);
+    if (!devices.has(key) && devices.size >= this.config.userConnectionsMax) {
+      throw new Refusal(
+        "too_many_connections",
+        `the user has ${devices.size} connections, and no more are allowed`,
+        FULL_RETRY_SECONDS,
+      );
+    }
+    devices.set(key, (devices.get(key) ?? 0) + 1);
+  }
+}

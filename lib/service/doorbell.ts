@@ -1,0 +1,93 @@
+/**
+ * Who is connected to this process, and how a device learns that something is there for it.
+ *
+ * Rule: commit, then ring. What is durable is handed to the connection that has the address in this process; if there
+ * is none, or other processes share the database, the address's bell is rung in storage, where its connection watches.
+ * @module
+ */
+import { type Address, addressKey } from "../address.ts";
+import type { Clock } from "../clock.ts";
+import { TIMES } from "../limits.ts";
+import type { MailboxEntry, Store } from "../store/mod.ts";
+import { Acknowledged } from "./acknowledged.ts";
+
+/** What a connection hears. None of these may throw or wait. */
+export interface Listener {
+  /** A message for it is durable. */
+  handOver(entry: MailboxEntry): void;
+  /** Something may wait in storage. */
+  woken(): void;
+  /** Its one-time prekeys run low. */
+  preKeysLow(): void;
+  /** A newer connection has its address. */
+  replaced(): void;
+}
+
+/** What this process knows of an address that has, or just had, a connection here. */
+export interface Presence {
+  owner: Listener | null;
+  readonly acknowledged: Acknowledged;
+  /** When the last connection left, by the monotonic clock. */
+  leftAt: number;
+}
+
+/** The connections of this process, by address. */
+export class Doorbell {
+  readonly #presences = new Map<string, Presence>();
+
+  constructor(private readonly sessions: Store["sessions"], private readonly clock: Clock) {}
+
+  /** A connection takes its address; the one that had it is told that it is replaced. */
+  enter(address: Address, listener: Listener): Presence {
+    const key = addressKey(address);
+    let presence = this.#presences.get(key);
+    if (presence === undefined) {
+      presence = { owner: null, acknowledged: new Acknowledged(this.clock), leftAt: 0 };
+      this.#presences.set(key, presence);
+    }
+    const before = presence.owner;
+    presence.owner = listener;
+    before?.replaced();
+    return presence;
+  }
+
+  /**
+   * A connection is over, or has lost its address.
+   *
+   * @param hasUnacknowledged whether messages were handed to it that it did not acknowledge: whoever has the address
+   * next must look.
+   */
+  leave(address: Address, listener: Listener, hasUnacknowledged: boolean): void {
+    const presence = this.#presences.get(addressKey(address));
+    if (presence?.owner === listener) {
+      presence.owner = null;
+      presence.leftAt = this.clock.monotonic();
+    }
+    // A next owner in this process begins by looking; one in another process may have looked already.
+    if (hasUnacknowledged && this.sessions.isShared) this.sessions.ring(address, "wake");
+  }
+
+  /** A message is durable. */
+  handOver(address: Address, entry: MailboxEntry): void {
+    const owner = this.#presences.get(addressKey(address))?.owner ?? null;
+    owner?.handOver(entry);
+    // Another process may have the address by now without our knowing.
+    if (owner === null || this.sessions.isShared) this.sessions.ring(address, "wake");
+  }
+
+  /** The one-time prekeys of an address run low. */
+  preKeysLow(address: Address): void {
+    const owner = this.#presences.get(addressKey(address))?.owner ?? null;
+    if (owner === null) this.sessions.ring(address, "low");
+    else owner.preKeysLow();
+  }
+
+  /** Forgets addresses that have been left for long, and what was acknowledged long ago. Call it now and then. */
+  sweep(): void {
+    const now = this.clock.monotonic();
+    for (const [key, { owner, acknowledged, leftAt }] of this.#presences) {
+      if (owner === null && now - leftAt > TIMES.acknowledgedMs) this.#presences.delete(key);
+      else if (acknowledged.size > 0) acknowledged.sweep();
+    }
+  }
+}

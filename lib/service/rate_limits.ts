@@ -1,0 +1,112 @@
+/**
+ * Budgets: token buckets by user, or by user and target (protocol §6). Counted in memory, for each process alone.
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config.ts";
+import type { Rate } from "../config_kinds.ts";
+import { rateLimited } from "../errors.ts";
+import { QUEUES } from "../limits.ts";
+
+interface Bucket {
+  /** What is left, as of `at`. */
+  tokens: number;
+  at: number;
+}
+
+/** The buckets of one rate. */
+export class Budget {
+  readonly #buckets = new Map<string, Bucket>();
+
+  /** @param what is named in the error, such as `messages`. */
+  constructor(private readonly rate: Rate, private readonly what: string, private readonly clock: Clock) {}
+
+  /**
+   * Takes from a bucket.
+   *
+   * @throws {RequestError} `rate_limited` with the time to wait; then nothing was taken.
+   */
+  take(key: string, cost = 1): void {
+    if (this.rate === null) return;
+    const bucket = this.#filled(key, this.rate);
+    const waitMs = this.#waitMs(bucket, cost, this.rate);
+    if (waitMs > 0) throw rateLimited(this.what, waitMs);
+    bucket.tokens -= cost;
+  }
+
+  /**
+   * Sees that a bucket has enough, and takes nothing.
+   *
+   * @throws {RequestError} as `take` does.
+   */
+  require(key: string, cost = 1): void {
+    if (this.rate === null) return;
+    const waitMs = this.#waitMs(this.#filled(key, this.rate), cost, this.rate);
+    if (waitMs > 0) throw rateLimited(this.what, waitMs);
+  }
+
+  /** Forgets the buckets that are full again. Call it now and then. */
+  sweep(): void {
+    if (this.rate === null) return;
+    const { perSecond, burst } = this.rate;
+    const now = this.clock.monotonic();
+    for (const [key, bucket] of this.#buckets) {
+      if (bucket.tokens + ((now - bucket.at) / 1_000) * perSecond >= burst) this.#buckets.delete(key);
+    }
+  }
+
+  /** How many buckets are kept. */
+  get size(): number {
+    return this.#buckets.size;
+  }
+
+  #waitMs(bucket: Bucket, cost: number, { perSecond, burst }: NonNullable<Rate>): number {
+    // What costs more than a full bucket holds may go when the bucket is full.
+    const missing = Math.min(cost, burst) - bucket.tokens;
+    return missing <= 0 ? 0 : (missing / perSecond) * 1_000;
+  }
+
+  #filled(key: string, { perSecond, burst }: NonNullable<Rate>): Bucket {
+    const now = this.clock.monotonic();
+    let bucket = this.#buckets.get(key);
+    if (bucket === undefined) {
+      if (this.#buckets.size >= QUEUES.bucketsMax) this.#evict();
+      bucket = { tokens: burst, at: now };
+      this.#buckets.set(key, bucket);
+    } else {
+      bucket.tokens = Math.min(burst, bucket.tokens + ((now - bucket.at) / 1_000) * perSecond);
+      bucket.at = now;
+    }
+    return bucket;
+  }
+
+  /** Room for one more: the oldest goes, since to look for a full one would cost a walk each time. */
+  #evict(): void {
+    for (const oldest of this.#buckets.keys()) {
+      this.#buckets.delete(oldest);
+      return;
+    }
+  }
+}
+
+/** All budgets of a server. */
+export interface RateLimits {
+  readonly sends: Budget;
+  readonly pair: Budget;
+  readonly preKeys: Budget;
+  readonly claims: Budget;
+  readonly requests: Budget;
+}
+
+type Rates = Pick<Config, "rateSends" | "ratePair" | "ratePreKeys" | "rateClaims" | "rateRequests">;
+
+/** Makes the budgets. */
+export function createRateLimits(rates: Rates, clock: Clock): RateLimits {
+  return {
+    sends: new Budget(rates.rateSends, "messages", clock),
+    pair: new Budget(rates.ratePair, "messages to this device", clock),
+    preKeys: new Budget(rates.ratePreKeys, "prekey requests for this device", clock),
+    claims: new Budget(rates.rateClaims, "prekeys", clock),
+    requests: new Budget(rates.rateRequests, "requests", clock),
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * What a session does with each message of a client: one row a type.
+ *
+ * A handler answers once, now or later. If it returns a promise, the next message of the connection waits for it: that
+ * keeps the order of sends. What needs no order is not waited for.
+ * @module
+ */
+import type { Address } from "../address.ts";
+import type { ClientMessage, ServerMessage } from "../protocol/mod.ts";
+import type { Registered, Service } from "../service/mod.ts";
+
+/** What handlers need of their session. */
+export interface Requester {
+  readonly address: Address;
+  readonly service: Service;
+  /** The device was registered or unregistered on this connection. */
+  registered(outcome: Registered | null): void;
+}
+
+/** Answers to one request: any number of messages, after which the request is over. */
+export interface Reply {
+  /** Sends answers; the request is over. */
+  send(...messages: ServerMessage[]): void;
+  /** Sends an Error for whatever went wrong; the request is over. */
+  fail(error: unknown): void;
+}
+
+/** A request of a client: what is not an acknowledgement. */
+export type Request = Exclude<ClientMessage, { type: "ack" | "error" }>;
+
+type Handlers = {
+  readonly [T in Request["type"]]: (
+    requester: Requester,
+    request: Extract<Request, { type: T }>,
+    reply: Reply,
+  ) => void | Promise<void>;
+};
+
+/** Hands over to the work, and answers when it ends; the connection goes on meanwhile. */
+function unordered<T>(work: Promise<T>, reply: Reply, answer: (outcome: T) => ServerMessage[]): void {
+  work.then((outcome) => reply.send(...answer(outcome))).catch((error) => reply.fail(error));
+}
+
+const ACK: ServerMessage = { type: "ack" };
+
+const handlers: Handlers = {
+  register({ service, address, registered }, { keys }, reply) {
+    unordered(service.register(address, keys), reply, (outcome) => {
+      registered(outcome);
+      return [ACK];
+    });
+  },
+
+  unregister({ service, address, registered }, _request, reply) {
+    unordered(service.unregister(address), reply, () => {
+      registered(null);
+      return [ACK];
+    });
+  },
+
+  request_prekeys({ service, address }, request, reply) {
+    unordered(service.requestPreKeys(address, request), reply, (bundles) => {
+      if (bundles.length === 0) return [ACK];
+      return bundles.map((bundle, i) => ({ type: "prekey", bundle, more: bundles.length - 1 - i }));
+    });
+  },
+
+  user_message({ service, address }, { message }, reply) {
+    return service.sendMessage(address, message, (error) => {
+      if (error === null) reply.send(ACK);
+      else reply.fail(error);
+    });
+  },
+};
+
+/**
+ * Carries a request out.
+ *
+ * @returns nothing, or a promise that the connection's next message must wait for. Whatever goes wrong is answered.
+ */
+export function handle(requester: Requester, request: Request, reply: Reply): void | Promise<void> {
+  try {
+    // The table has a handler of the right type for every type; the compiler can't see that here.
+    const handler = handlers[request.type] as (r: Requester, q: Request, y: Reply) => void | Promise<void>;
+    const pending = handler(requester, request, reply);
+    if (pending instanceof Promise) return pending.catch((error) => reply.fail(error));
+  } catch (error) {
+    reply.fail(error);
+  }
+}

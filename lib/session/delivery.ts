@@ -1,0 +1,192 @@
+/**
+ * Delivery to one connection: in order, at least once, no more under way than the window holds (protocol §5).
+ *
+ * There are two sources. A connection that is caught up gets messages handed over from memory as they become durable,
+ * and keeps a few that the window has no room for. When they are too many, or at the start, or when the bell rang,
+ * it reads pages from the head of the mailbox, and leaves out what is under way or was acknowledged.
+ *
+ * Invariant: unless `#unread`, storage has nothing for this connection beyond the window and `#pending`.
+ * Invariant: everything in `#pending` comes after everything in the window.
+ * @module
+ */
+import type { Clock, Timer } from "../clock.ts";
+import { QUEUES } from "../limits.ts";
+import type { Metrics } from "../metrics.ts";
+import type { MailboxEntry, Receiver } from "../service/mod.ts";
+import type { Outbox } from "./outbox.ts";
+
+interface UnderWay {
+  readonly entry: MailboxEntry;
+  /** Whether it came out of storage rather than by hand-over. */
+  readonly wasRead: boolean;
+}
+
+/** What is kept in memory for a window that is full, in messages and bytes; beyond it storage is read. */
+const PENDING = { messagesMax: 64, bytesMax: 128 * 1_024 } as const;
+
+/** The wait after a read that storage refused, or that found only what is being deleted. */
+const READ_AGAIN_MS = 500;
+
+/** Delivers the messages of one mailbox to one connection. */
+export class Delivery {
+  readonly #window = new Map<number, UnderWay>();
+  readonly #underWay = new Set<string>();
+  #windowBytes = 0;
+  #pending: MailboxEntry[] = [];
+  #pendingBytes = 0;
+  #epoch: string | null = null;
+  #unread = true;
+  #isReading = false;
+  #isStopped = false;
+  #retry: Timer | null = null;
+
+  constructor(
+    private readonly receiver: Receiver,
+    private readonly outbox: Outbox,
+    private readonly clock: Clock,
+    private readonly metrics: Metrics,
+  ) {}
+
+  /** The installation whose mailbox is delivered; `null` as long as the device is not registered. */
+  get epoch(): string | null {
+    return this.#epoch;
+  }
+
+  /** Whether messages were sent that are not acknowledged, or were handed over and not sent. */
+  get hasUnacknowledged(): boolean {
+    return this.#window.size > 0 || this.#pending.length > 0;
+  }
+
+  /** Begins with the mailbox of an installation; what was under way for another one is forgotten. */
+  begin(epoch: string | null): void {
+    if (epoch === this.#epoch) return;
+    this.#epoch = epoch;
+    this.#window.clear();
+    this.#underWay.clear();
+    this.#windowBytes = 0;
+    this.#clearPending();
+    this.look();
+  }
+
+  /** Ends for good: acknowledgements still count. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#retry?.cancel();
+  }
+
+  /** Something may wait in storage. */
+  look(): void {
+    this.#unread = true;
+    this.pump();
+  }
+
+  /** Looks if nothing is under way: a bell that was not heard is made good by this. */
+  lookIfIdle(): void {
+    if (this.#window.size === 0 && !this.#isReading) this.look();
+  }
+
+  /** A message has become durable. */
+  handOver(entry: MailboxEntry): void {
+    if (this.#isStopped) return;
+    if (entry.epoch !== this.#epoch) return this.look();
+    // What is in storage goes first; this one will be found there after it.
+    if (this.#unread && !this.#isReading) return this.pump();
+    const bytes = entry.ciphertext.length;
+    if (this.#pending.length >= PENDING.messagesMax || this.#pendingBytes + bytes > PENDING.bytesMax) {
+      this.#unread = true;
+      return;
+    }
+    this.#pending.push(entry);
+    this.#pendingBytes += bytes;
+    this.pump();
+  }
+
+  /** The client has the message with this sequence for good. Unknown sequences are ignored. */
+  acknowledge(sequence: number): void {
+    const underWay = this.#window.get(sequence);
+    if (underWay === undefined) return;
+    this.#window.delete(sequence);
+    this.#underWay.delete(underWay.entry.idKey);
+    this.#windowBytes -= underWay.entry.ciphertext.length;
+    this.receiver.acknowledge(underWay.entry, underWay.wasRead);
+    this.pump();
+  }
+
+  /** Sends what there is, as far as the window and the peer allow. Call it when either has room again. */
+  pump(): void {
+    if (this.#isStopped || this.#isReading || this.#epoch === null || this.outbox.isCongested) return;
+    this.#sendPending();
+    // A page is worth its cost when half of the window is free.
+    const hasRoom = this.#window.size <= QUEUES.windowMessagesMax / 2 &&
+      this.#windowBytes <= QUEUES.windowBytesMax / 2;
+    if (this.#unread && hasRoom && this.#retry === null) void this.#read(this.#epoch);
+  }
+
+  #sendPending(): void {
+    let sent = 0;
+    for (const entry of this.#pending) {
+      if (this.#isFull()) break;
+      this.#deliver(entry, false);
+      sent++;
+    }
+    if (sent === this.#pending.length) this.#clearPending();
+    else if (sent > 0) {
+      this.#pending = this.#pending.slice(sent);
+      this.#pendingBytes = this.#pending.reduce((sum, { ciphertext }) => sum + ciphertext.length, 0);
+    }
+  }
+
+  async #read(epoch: string): Promise<void> {
+    this.#isReading = true;
+    this.#unread = false; // what can't be kept from here on sets it again
+    const before = this.#window.size;
+    let isAtEnd = false;
+    let hasFailed = false;
+    try {
+      isAtEnd = await this.receiver.read(epoch, before + QUEUES.windowMessagesMax, (entry) => {
+        if (this.#isStopped || this.#epoch !== epoch || this.#isFull()) return false;
+        this.#deliver(entry, true);
+        return !this.#isFull();
+      });
+    } catch {
+      hasFailed = true; // storage is not available: already in the log
+    }
+    this.#isReading = false;
+    if (this.#isStopped) return;
+    if (this.#epoch !== epoch) return this.look();
+    if (!isAtEnd) {
+      // What remains in storage comes before what was handed over meanwhile.
+      this.#unread = true;
+      this.#clearPending();
+      if (hasFailed || this.#window.size === before) return this.#readLater();
+    }
+    this.pump();
+  }
+
+  #readLater(): void {
+    this.#retry = this.clock.setTimer(READ_AGAIN_MS * (0.5 + Math.random()), () => {
+      this.#retry = null;
+      this.pump();
+    });
+  }
+
+  #isFull(): boolean {
+    return this.#window.size >= QUEUES.windowMessagesMax || this.#windowBytes >= QUEUES.windowBytesMax;
+  }
+
+  #deliver(entry: MailboxEntry, wasRead: boolean): void {
+    // A message may come both ways: read from storage, and handed over when its commit is known here.
+    if (this.#underWay.has(entry.idKey) || this.receiver.wasAcknowledged(entry)) return;
+    if (entry.expiresAt <= this.clock.now()) return;
+    const sequence = this.outbox.push({ type: "user_message", message: entry });
+    this.metrics.counts.messagesDelivered++;
+    this.#window.set(sequence, { entry, wasRead });
+    this.#underWay.add(entry.idKey);
+    this.#windowBytes += entry.ciphertext.length;
+  }
+
+  #clearPending(): void {
+    this.#pending = [];
+    this.#pendingBytes = 0;
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * What comes in on one connection: requests in their order, counted until they are answered.
+ *
+ * Invariant: each request is answered once; no more of them are under way than the bound allows.
+ * @module
+ */
+import { ProtocolViolation, rateLimited, RequestError } from "../errors.ts";
+import { QUEUES } from "../limits.ts";
+import { CLIENT_SEQUENCE_MAX, CLOSE, type Codec, type Envelope, TYPE } from "../protocol/mod.ts";
+import { handle, type Reply, type Requester } from "./commands.ts";
+import { incident } from "./incident.ts";
+import type { Outbox } from "./outbox.ts";
+
+/** When to try again a request that came while too many others were under way. */
+const BUSY_RETRY_MS = 1_000;
+
+/** Takes requests, and has them carried out. */
+export class Intake {
+  readonly #waiting: Envelope[] = [];
+  #isBusy = false;
+  #isStopped = false;
+  #unanswered = 0;
+  /** Requests refused since fewer than the bound were under way: a client that goes on all the same is flooding. */
+  #refusedInARow = 0;
+
+  /** @param refused told that the client refused a message of the server. */
+  constructor(
+    private readonly requester: Requester,
+    private readonly codec: Codec,
+    private readonly outbox: Outbox,
+    private readonly refused: () => void,
+  ) {}
+
+  /** Whether every request that was taken up has been answered. */
+  get isAnswered(): boolean {
+    return this.#unanswered === 0;
+  }
+
+  /** Takes nothing more up. What is under way is still answered. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#unanswered -= this.#waiting.length;
+    this.#waiting.length = 0;
+  }
+
+  /**
+   * Takes one envelope that is not an acknowledgement.
+   *
+   * @throws {ProtocolViolation} 4429 if far too many requests are under way.
+   */
+  take(envelope: Envelope): void {
+    if (this.#isStopped) return;
+    this.#unanswered++;
+    if (this.#unanswered > QUEUES.unansweredMax || this.outbox.isCongested) {
+      this.#refusedInARow++;
+      if (this.#unanswered + this.#refusedInARow > QUEUES.unansweredCloseMax) {
+        throw new ProtocolViolation(
+          CLOSE.flooding,
+          `more than ${QUEUES.unansweredCloseMax} unanswered requests`,
+        );
+      }
+      return this.#reply(envelope.sequence).fail(rateLimited("requests under way", BUSY_RETRY_MS));
+    }
+    this.#refusedInARow = 0;
+    if (this.#isBusy) this.#waiting.push(envelope);
+    else this.#carryOut(envelope);
+  }
+
+  #carryOut({ sequence, type, payload }: Envelope): void {
+    const reply = this.#reply(sequence);
+    // A client's Error is no request: it carries the sequence of the server's message that it refuses.
+    if (type !== TYPE.error && (sequence === 0 || sequence > CLIENT_SEQUENCE_MAX)) {
+      return reply.fail(new RequestError("unmarshal", `sequence must be from 1 to ${CLIENT_SEQUENCE_MAX}`));
+    }
+    try {
+      const message = this.codec.decodeClientMessage(type, payload);
+      if (message.type === "ack") return reply.send();
+      if (message.type === "error") {
+        this.refused();
+        return reply.send();
+      }
+      const pending = handle(this.requester, message, reply);
+      if (pending instanceof Promise) {
+        this.#isBusy = true;
+        void pending.finally(() => this.#goOn());
+      }
+    } catch (error) {
+      reply.fail(error);
+    }
+  }
+
+  /** Carries out what came while an earlier message had to be waited for. */
+  #goOn(): void {
+    this.#isBusy = false;
+    while (!this.#isBusy) {
+      const envelope = this.#waiting.shift();
+      if (envelope === undefined) return;
+      this.#carryOut(envelope);
+    }
+  }
+
+  #reply(sequence: number): Reply {
+    return {
+      send: (...messages) => {
+        this.#unanswered--;
+        for (const message of messages) this.outbox.answer(sequence, message);
+      },
+      fail: (error) => {
+        this.#unanswered--;
+        this.outbox.refuse(sequence, error instanceof RequestError ? error : incident(error));
+      },
+    };
+  }
+}

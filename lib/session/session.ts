@@ -1,0 +1,221 @@
+/**
+ * The server's side of one connection, from the upgrade to the end.
+ *
+ * Invariant: nothing a peer sends makes anything here throw to the outside. What is wrong with a request is answered;
+ * what is wrong with the connection closes it, with a code that says why.
+ * @module
+ */
+import type { Address } from "../address.ts";
+import type { Clock, Timer } from "../clock.ts";
+import type { Config } from "../config.ts";
+import { ProtocolViolation, RequestError } from "../errors.ts";
+import { TIMES } from "../limits.ts";
+import { Metrics } from "../metrics.ts";
+import { CLOSE, type Codec, decodeEnvelope, type Envelope, HEADER_BYTES, TYPE } from "../protocol/mod.ts";
+import type { Listener, MailboxEntry, Receiver, Registered, Service } from "../service/mod.ts";
+import type { Requester } from "./commands.ts";
+import { Delivery } from "./delivery.ts";
+import { incident } from "./incident.ts";
+import { Intake } from "./intake.ts";
+import { Outbox } from "./outbox.ts";
+import { PreKeysNotice } from "./prekeys_notice.ts";
+import type { Socket } from "./socket.ts";
+
+/** What sessions share. */
+export interface SessionContext {
+  readonly service: Service;
+  readonly clock: Clock;
+  readonly config: Config;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Where a session is in its life. `paused`: only acknowledgements are taken, since it was replaced or the server stops.
+ * `closing`: nothing is taken, what is queued is still sent. `closed`: the socket is gone.
+ */
+type State = "open" | "paused" | "closing" | "closed";
+
+/** How often a connection that is about to be closed looks whether everything has been sent. */
+const FLUSH_LOOK_MS = 10;
+
+/** One connection. */
+export class Session implements Listener, Requester {
+  readonly service: Service;
+  readonly #outbox: Outbox;
+  readonly #intake: Intake;
+  readonly #receiver: Receiver;
+  readonly #delivery: Delivery;
+  readonly #preKeysNotice: PreKeysNotice;
+  #state: State = "open";
+  #isRegistrationKnown = false;
+  #lookAt: number;
+  #flush: Timer | null = null;
+
+  /** @param expiresAt when the token ends, milliseconds since the epoch; `null` if never. */
+  constructor(
+    private readonly context: SessionContext,
+    private readonly socket: Socket,
+    readonly address: Address,
+    private readonly codec: Codec,
+    private readonly expiresAt: number | null,
+  ) {
+    const { service, clock, config, metrics } = context;
+    this.service = service;
+    this.#outbox = new Outbox(socket, codec, clock, metrics);
+    this.#intake = new Intake(this, codec, this.#outbox, () => metrics.counts.messagesRefused++);
+    this.#preKeysNotice = new PreKeysNotice(config, this.#outbox, clock);
+    this.#receiver = service.receive(address, this);
+    this.#delivery = new Delivery(this.#receiver, this.#outbox, clock, metrics);
+    this.#lookAt = this.#nextLook();
+    metrics.counts.connectionsOpened++;
+    void this.#open();
+  }
+
+  /** Whether every request that was taken up has been answered. */
+  get isAnswered(): boolean {
+    return this.#intake.isAnswered;
+  }
+
+  /** Takes one WebSocket message. */
+  receive(data: Uint8Array | string): void {
+    if (this.#state === "closing" || this.#state === "closed") return;
+    this.context.metrics.counts.framesReceived++;
+    try {
+      if (typeof data === "string") {
+        throw new ProtocolViolation(CLOSE.unsupportedData, "only binary messages");
+      }
+      const { frameBytesMax } = this.context.config;
+      if (data.length > frameBytesMax) {
+        throw new ProtocolViolation(CLOSE.messageTooBig, `at most ${frameBytesMax} bytes`);
+      }
+      if (data.length === 0) {
+        throw new ProtocolViolation(CLOSE.protocolError, "a message without an envelope");
+      }
+      for (let offset = 0; offset < data.length;) {
+        const envelope = decodeEnvelope(data, offset, this.codec.version);
+        offset += HEADER_BYTES + envelope.payload.length;
+        this.#take(envelope);
+      }
+    } catch (error) {
+      if (error instanceof ProtocolViolation) this.close(error.closeCode, error.reason);
+      else this.close(CLOSE.internalError, incident(error).description);
+    }
+  }
+
+  /** The connection is over, whoever ended it. */
+  closed(code: number): void {
+    if (this.#state === "closed") return;
+    Metrics.count(this.context.metrics.closes, code);
+    this.#flush?.cancel();
+    this.#leave("closed");
+  }
+
+  /** Looks at what depends on time. Call it about once a second. */
+  tick(now: number): void {
+    if (this.#state !== "open") return;
+    if (this.expiresAt !== null && this.context.clock.now() >= this.expiresAt) {
+      return this.close(CLOSE.unauthorized, "token expired");
+    }
+    if (this.#outbox.isGivenUp) return this.close(CLOSE.tooSlow, "too slow: read what you are sent");
+    this.#delivery.pump();
+    if (now < this.#lookAt) return;
+    this.#lookAt = this.#nextLook();
+    this.#delivery.lookIfIdle();
+    if (this.#preKeysNotice.isDue) void this.#countPreKeys();
+  }
+
+  /** Takes nothing but acknowledgements from here on. */
+  pause(): void {
+    if (this.#state === "open") this.#leave("paused");
+  }
+
+  /** Ends the connection from this side: the code follows what is still queued. */
+  close(code: number, reason: string): void {
+    if (this.#state === "closing" || this.#state === "closed") return;
+    this.#leave("closing");
+    this.#closeWhenFlushed(code, reason);
+  }
+
+  /** See `Listener`. */
+  handOver(entry: MailboxEntry): void {
+    this.#delivery.handOver(entry);
+  }
+
+  /** See `Listener`. */
+  woken(): void {
+    this.#delivery.look();
+  }
+
+  /** See `Listener`. */
+  preKeysLow(): void {
+    if (this.#state === "open") this.#preKeysNotice.low();
+  }
+
+  /** See `Listener`. From here on only acknowledgements are taken, so that keys can't be rolled back. */
+  replaced(): void {
+    if (this.#state !== "open") return;
+    this.context.metrics.counts.connectionsReplaced++;
+    this.pause();
+    this.#closeWhenFlushed(CLOSE.replaced, "replaced by a newer connection of this device");
+  }
+
+  /** See `Requester`. */
+  readonly registered = (outcome: Registered | null): void => {
+    if (this.#state !== "open") return;
+    this.#isRegistrationKnown = true;
+    this.#delivery.begin(outcome?.epoch ?? null);
+    if (outcome !== null && this.#preKeysNotice.isOpen) void this.#countPreKeys();
+  };
+
+  /** Finds out about the device, and begins to deliver. */
+  async #open(): Promise<void> {
+    const device = await this.#receiver.readOwnDevice();
+    // A Register on this connection may have been quicker than the read.
+    if (this.#isRegistrationKnown || this.#state !== "open") return;
+    this.#isRegistrationKnown = true;
+    if (device === null) return;
+    this.#preKeysNotice.counted(device);
+    this.#delivery.begin(device.epoch);
+  }
+
+  async #countPreKeys(): Promise<void> {
+    const device = await this.#receiver.readOwnDevice();
+    if (device !== null && this.#state === "open") this.#preKeysNotice.counted(device);
+  }
+
+  #take(envelope: Envelope): void {
+    // Acknowledgements depend on nothing that comes before them, and nothing waits for them.
+    if (envelope.type !== TYPE.ack) {
+      if (this.#state === "open") this.#intake.take(envelope);
+    } else if (envelope.payload.length === 0) this.#delivery.acknowledge(envelope.sequence);
+    else this.#outbox.refuse(envelope.sequence, new RequestError("unmarshal", "an Ack has no payload"));
+  }
+
+  /** Gives the address up, and does nothing of its own any more. */
+  #leave(state: State): void {
+    this.#state = state;
+    this.#intake.stop();
+    this.#delivery.stop();
+    this.#receiver.leave(this.#delivery.hasUnacknowledged);
+  }
+
+  /** A socket that is closed while it is busy loses its code: so it is closed once everything has left, or is late. */
+  #closeWhenFlushed(code: number, reason: string): void {
+    const { clock } = this.context;
+    const lateAt = clock.monotonic() + TIMES.replacedFlushMs;
+    const look = () => {
+      if (this.#state === "closed") return;
+      if (!(this.#outbox.isEmpty && this.isAnswered) && clock.monotonic() < lateAt) {
+        this.#flush = clock.setTimer(FLUSH_LOOK_MS, look);
+        return;
+      }
+      this.#state = "closing";
+      this.socket.close(code, reason);
+    };
+    look();
+  }
+
+  #nextLook(): number {
+    return this.context.clock.monotonic() + TIMES.mailboxLookMs * (0.75 + Math.random() / 2);
+  }
+}

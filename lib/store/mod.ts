@@ -1,0 +1,51 @@
+/**
+ * Storage on Deno KV: the only part that names a key or touches a database handle.
+ * @module
+ */
+import type { Metrics } from "../metrics.ts";
+import type { Database } from "./database.ts";
+import { Devices } from "./devices.ts";
+import { IdSource } from "./ids.ts";
+import { Mailboxes } from "./mailbox.ts";
+import { PreKeys } from "./prekeys.ts";
+import { Registrations } from "./registrations.ts";
+import { Sessions } from "./sessions.ts";
+import { Trash } from "./trash.ts";
+import { Writer } from "./writer.ts";
+
+export { Database, DatabaseError, openDatabase, unavailable } from "./database.ts";
+export type { DeviceList, DeviceRecord, ListedDevice, StoredDevice } from "./devices.ts";
+export type { MailboxEntry } from "./mailbox.ts";
+export type { PreKeyOrder } from "./prekeys.ts";
+export { loadSecret } from "./secret.ts";
+export type { Watcher } from "./sessions.ts";
+
+/** Everything that is kept, over one open database. */
+export interface Store {
+  readonly database: Database;
+  readonly writer: Writer;
+  readonly ids: IdSource;
+  readonly devices: Devices;
+  readonly registrations: Registrations;
+  readonly preKeys: PreKeys;
+  readonly mailboxes: Mailboxes;
+  readonly sessions: Sessions;
+  readonly trash: Trash;
+}
+
+/** Makes the store over an open database. */
+export async function createStore(database: Database, metrics: Metrics): Promise<Store> {
+  const writer = new Writer(database, metrics);
+  const devices = new Devices(database);
+  return {
+    database,
+    writer,
+    ids: await IdSource.open(database),
+    devices,
+    registrations: new Registrations(database, writer, devices),
+    preKeys: new PreKeys(database, writer),
+    mailboxes: new Mailboxes(database, writer),
+    sessions: new Sessions(database, writer),
+    trash: new Trash(database, writer),
+  };
+}

@@ -1,0 +1,221 @@
+/**
+ * Group commit: while one commit is in flight, writes collect; then all that came go into the next one.
+ *
+ * Writes go by lanes, chosen by the user they concern; a lane has one commit in flight and keeps the order of what it
+ * was given. Whoever waits for a write is told once: it is durable, or its outcome is not known (`unavailable`).
+ * Everything that is queued must be valid: a batch that the database refuses fails all who are in it.
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import { RequestError } from "../errors.ts";
+import { BATCH, QUEUES } from "../limits.ts";
+import { logger } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import { CommitRun } from "./commit_run.ts";
+import { type Database, unavailable } from "./database.ts";
+
+const log = logger("store");
+
+/** One mutation that waits to be written. */
+export interface Write {
+  readonly key: Deno.KvKey;
+  /** Bytes are set, a number is added (KvU64, negative too), `null` deletes. */
+  readonly change: Uint8Array | bigint | null;
+  /** When the database may collect it. */
+  readonly expireInMs?: number;
+  /** Called once: with `null` when the write is durable, else with what to tell whoever asked for it. */
+  settle(error: RequestError | null, result?: CommitResult): void;
+}
+
+/** What a commit came to; of a batch of writes always `ok`. */
+export type CommitResult = Deno.KvCommitResult | Deno.KvCommitError;
+
+/** A commit of its own, with checks, that keeps its place in the lane. */
+interface Conditional {
+  readonly build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation;
+  settle(error: RequestError | null, result?: CommitResult): void;
+}
+
+type Job = Write | Conditional;
+
+const isWrite = (job: Job): job is Write => "key" in job;
+
+/** Bytes of a key, roughly and rather too many. */
+function keyBytes(key: Deno.KvKey): number {
+  let bytes = 0;
+  for (const part of key) {
+    bytes += typeof part === "string" || part instanceof Uint8Array ? part.length + 3 : 9;
+  }
+  return bytes;
+}
+
+function valueBytes(change: Write["change"]): number {
+  return change instanceof Uint8Array ? change.length : 9;
+}
+
+/** Adds a mutation to a commit. */
+function mutate(atomic: Deno.AtomicOperation, { key, change, expireInMs }: Write): void {
+  if (change === null) atomic.delete(key);
+  else if (typeof change === "bigint") atomic.sum(key, BigInt.asUintN(64, change));
+  else atomic.set(key, change, expireInMs === undefined ? undefined : { expireIn: Math.max(1, expireInMs) });
+}
+
+/** What one commit after another goes through. */
+class Lane {
+  #jobs: Job[] = [];
+  #queuedAt: number[] = [];
+  #head = 0;
+  #bytes = 0;
+  #run: CommitRun | null = null;
+  #isScheduled = false;
+
+  constructor(private readonly writer: Writer) {}
+
+  get isIdle(): boolean {
+    return this.#run === null && this.#head === this.#jobs.length;
+  }
+
+  push(job: Job): void {
+    const bytes = isWrite(job) ? valueBytes(job.change) : 0;
+    if (this.#jobs.length - this.#head >= QUEUES.laneWritesMax || this.#bytes + bytes > QUEUES.laneBytesMax) {
+      this.writer.metrics.counts.writesFailed++;
+      job.settle(new RequestError("unavailable", "storage is behind: nothing was stored, try again", 1_000));
+      return;
+    }
+    this.#jobs.push(job);
+    this.#queuedAt.push(this.writer.clock.monotonic());
+    this.#bytes += bytes;
+    // One turn of the microtask queue lets all envelopes of a frame join one commit.
+    if (this.#run === null && !this.#isScheduled) {
+      this.#isScheduled = true;
+      queueMicrotask(() => {
+        this.#isScheduled = false;
+        this.#next();
+      });
+    }
+  }
+
+  /** Refuses what has waited too long: called now and then while the lane is busy. */
+  refuseLate(olderThan: number): void {
+    this.#run?.refuseIfOlder(olderThan);
+    while (this.#head < this.#jobs.length && (this.#queuedAt[this.#head] ?? 0) < olderThan) {
+      this.writer.metrics.counts.writesFailed++;
+      this.#shift()?.settle(unavailable());
+    }
+  }
+
+  #shift(): Job | undefined {
+    const job = this.#jobs[this.#head++];
+    if (job !== undefined && isWrite(job)) this.#bytes -= valueBytes(job.change);
+    if (this.#head > 1024 && this.#head * 2 > this.#jobs.length) {
+      this.#jobs = this.#jobs.slice(this.#head);
+      this.#queuedAt = this.#queuedAt.slice(this.#head);
+      this.#head = 0;
+    }
+    return job;
+  }
+
+  /** Takes as many writes as one commit holds, or one conditional. */
+  #take(): Job[] {
+    const batch: Job[] = [];
+    let bytes = 0;
+    let keys = 0;
+    while (this.#head < this.#jobs.length && batch.length < BATCH.mutationsMax) {
+      const job = this.#jobs[this.#head];
+      if (job === undefined) break;
+      if (!isWrite(job)) {
+        if (batch.length === 0) batch.push(job), this.#shift();
+        break;
+      }
+      const key = keyBytes(job.key);
+      keys += key;
+      bytes += key + valueBytes(job.change);
+      if (batch.length > 0 && (keys > BATCH.keyBytesMax || bytes > BATCH.bytesMax)) break;
+      batch.push(job);
+      this.#shift();
+    }
+    return batch;
+  }
+
+  #next(): void {
+    if (this.#run !== null) return;
+    const batch = this.#take();
+    const [first] = batch;
+    if (first === undefined) return;
+    const { writer } = this;
+    const build = isWrite(first)
+      ? (atomic: Deno.AtomicOperation) => {
+        for (const job of batch) if (isWrite(job)) mutate(atomic, job);
+        return atomic;
+      }
+      : first.build;
+    const run = new CommitRun(writer.database, writer.metrics, batch.length, (error, result) => {
+      for (const job of batch) {
+        try {
+          job.settle(error, result);
+        } catch (fault) {
+          log.error("what waited for a write failed: {reason}", { reason: String(fault) });
+        }
+      }
+    });
+    this.#run = run;
+    run.commit(build).finally(() => {
+      this.#run = null;
+      this.#next();
+    });
+  }
+}
+
+/** Writes to the database in batches. */
+export class Writer {
+  readonly #lanes: Lane[];
+  readonly clock: Clock;
+
+  /** @param laneCount one for a file, where commits are serial anyhow; several over KV Connect. */
+  constructor(readonly database: Database, readonly metrics: Metrics, laneCount = database.isShared ? 8 : 1) {
+    this.clock = database.clock;
+    this.#lanes = Array.from({ length: laneCount }, () => new Lane(this));
+  }
+
+  /** Queues a write that concerns `userId`. */
+  write(userId: string, write: Write): void {
+    this.#lane(userId).push(write);
+  }
+
+  /**
+   * Makes a commit of its own, in its place among the writes that concern `userId`.
+   *
+   * @returns the commit's result, `ok: false` if a check failed.
+   * @throws {RequestError} `unavailable`: it may or may not have been carried out.
+   */
+  commit(
+    userId: string,
+    build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation,
+  ): Promise<CommitResult> {
+    return new Promise((resolve, reject) => {
+      this.#lane(userId).push({
+        build,
+        settle: (error, result) => error !== null || result === undefined ? reject(error) : resolve(result),
+      });
+    });
+  }
+
+  /** Whether nothing waits and nothing is in flight. */
+  get isIdle(): boolean {
+    return this.#lanes.every((lane) => lane.isIdle);
+  }
+
+  /** Tells those who have waited longer than the deadline that the outcome is not known. Call it once a second. */
+  refuseLate(deadlineMs: number): void {
+    const olderThan = this.clock.monotonic() - deadlineMs;
+    for (const lane of this.#lanes) lane.refuseLate(olderThan);
+  }
+
+  #lane(userId: string): Lane {
+    // The first characters of a UUID version 4 are random.
+    const index = this.#lanes.length === 1 ? 0 : parseInt(userId.slice(0, 4), 16) % this.#lanes.length;
+    const lane = this.#lanes[index] ?? this.#lanes[0];
+    if (lane === undefined) throw new Error("a writer has at least one lane");
+    return lane;
+  }
+}

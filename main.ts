@@ -1,0 +1,144 @@
+/**
+ * The program: starts the server, or prints a token for somebody who is to use it.
+ *
+ * `main.ts` serves until it is told to stop; `main.ts token <userID|new>` prints a token. `--help` lists all settings.
+ * @module
+ */
+import { Command, Option } from "commander";
+import { parseDeviceId, parseUserId } from "./lib/address.ts";
+import { systemClock } from "./lib/clock.ts";
+import { type Config, ConfigError, flagOf, loadConfig, type Setting, SETTINGS } from "./lib/config.ts";
+import { kinds } from "./lib/config_kinds.ts";
+import { signingSecret, signToken } from "./lib/identity/mod.ts";
+import { configureLog, logger } from "./lib/log.ts";
+import { createServer } from "./lib/mod.ts";
+import { DatabaseError, loadSecret, openDatabase } from "./lib/store/mod.ts";
+import { VERSION } from "./lib/version.ts";
+import * as v from "valibot";
+
+/** Anything longer than draining can take: then the process ends all the same. */
+const STOP_MS = 3_900;
+
+/** How long a token may be good for. */
+const ttl = kinds.duration(1_000, 3_650 * 86_400_000);
+
+/** What the user typed can't be carried out: told without a stack. */
+class UsageError extends Error {}
+
+/** Adds every setting as a flag. */
+function withSettings(command: Command): Command {
+  for (const row of Object.values<Setting<unknown>>(SETTINGS)) {
+    const initial = row.initial === undefined ? "" : `, default ${row.initial}`;
+    command.addOption(new Option(`--${flagOf(row)} <value>`, `${row.help} [${row.env}${initial}]`));
+  }
+  return command;
+}
+
+/** The flags that were given, by environment variable. */
+function givenFlags(command: Command): Record<string, string | undefined> {
+  const given: Record<string, string | undefined> = command.opts();
+  const camel = (flag: string) =>
+    flag.replaceAll(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+  return Object.fromEntries(Object.values(SETTINGS).map((row) => [row.env, given[camel(flagOf(row))]]));
+}
+
+async function serve(config: Config): Promise<void> {
+  await configureLog({
+    level: config.logLevel,
+    format: config.logFormat ?? (Deno.stderr.isTerminal() ? "pretty" : "json"),
+  });
+  const log = logger("server");
+  const server = await createServer(config);
+  const stop = (signal: Deno.Signal) => {
+    log.info("{signal}: stopping", { signal });
+    setTimeout(() => Deno.exit(0), STOP_MS);
+    server.drain().then(() => Deno.exit(0));
+  };
+  let isStopping = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    Deno.addSignalListener(signal, () => {
+      if (isStopping) return; // Ctrl-C may come twice
+      isStopping = true;
+      stop(signal);
+    });
+  }
+  await server.finished.catch((error) => {
+    log.error("the server lost its listener: {reason}", { reason: String(error) });
+    if (!isStopping) Deno.exit(1);
+  });
+}
+
+/** Prints a token: alone on stdout, so that it can be used in a script; what belongs to it on stderr. */
+async function printToken(
+  config: Config,
+  user: string,
+  options: { readonly device?: string; readonly ttl: string },
+): Promise<void> {
+  if (config.authMode === "none") throw new UsageError("AUTH_MODE=none needs no tokens: connect without one");
+  const userId = user === "new" ? crypto.randomUUID() : parseUserId(user);
+  if (userId === null) {
+    throw new UsageError(`${JSON.stringify(user)} is no user ID: give a UUID of version 4, or new`);
+  }
+  const deviceId = options.device === undefined ? undefined : parseDeviceId(options.device);
+  if (deviceId === null) throw new UsageError(`--device: found ${options.device}, allowed: 0 to 4294967295`);
+  const lifetime = v.safeParse(ttl.schema, options.ttl);
+  if (!lifetime.success) throw new UsageError(`--ttl: found ${options.ttl}, allowed: ${ttl.allowed}`);
+  const secret = await signingSecret(config, async () => {
+    if (config.kvPath === ":memory:") {
+      throw new UsageError(
+        "KV_PATH=:memory: keeps no secret that a token could be signed with: set AUTH_SECRET",
+      );
+    }
+    const path = config.onDeploy ? undefined : config.kvPath;
+    const database = await openDatabase(path, { clock: systemClock, exclusive: false });
+    try {
+      return await loadSecret(database);
+    } finally {
+      database.close();
+    }
+  });
+  const claims = { userId, ttlMs: lifetime.output, ...(deviceId === undefined ? {} : { deviceId }) };
+  const token = await signToken(secret, claims, Date.now());
+  const devices = deviceId === undefined ? "every device" : `device ${deviceId}`;
+  console.error(`user ${userId}, ${devices}, good for ${options.ttl}`);
+  console.log(token);
+}
+
+/** The error as one should read it. */
+function explain(error: unknown): string {
+  if (error instanceof Deno.errors.AddrInUse) {
+    return "the address is in use: another program listens there. Stop it, or set another PORT";
+  }
+  if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotFound) {
+    return error.message;
+  }
+  const isForeseen = error instanceof ConfigError || error instanceof DatabaseError ||
+    error instanceof UsageError;
+  return isForeseen ? error.message : error instanceof Error ? error.stack ?? error.message : String(error);
+}
+
+if (import.meta.main) {
+  const program = withSettings(new Command("messaging-server"))
+    .description("Stores and forwards end-to-end-encrypted messages, and hands out the keys that start them.")
+    .version(VERSION)
+    .helpOption("--help", "list every setting")
+    .addHelpText("after", "\nEvery flag is also an environment variable (in brackets); the flag wins.")
+    .action(() => serve(loadConfig(Deno.env.toObject(), givenFlags(program))));
+  program.command("token")
+    .description("print a token for a user, or for a new one")
+    .argument("<user>", "the user ID, or new")
+    .option(
+      "--device <number>",
+      "the only device that the token is good for; default: every device of the user",
+    )
+    .option("--ttl <duration>", "how long it is good for", "30d")
+    .action((user: string, options: { device?: string; ttl: string }) =>
+      printToken(loadConfig(Deno.env.toObject(), givenFlags(program)), user, options)
+    );
+  try {
+    await program.parseAsync(Deno.args, { from: "user" });
+  } catch (error) {
+    console.error(`messaging-server: ${explain(error)}`);
+    Deno.exit(1);
+  }
+}
