@@ -7,14 +7,14 @@
 import { Command, Option } from "commander";
 import { parseDeviceId, parseUserId } from "./lib/address.ts";
 import { systemClock } from "./lib/clock.ts";
-import { type Config, ConfigError, flagOf, loadConfig, type Setting, SETTINGS } from "./lib/config.ts";
-import { kinds } from "./lib/config_kinds.ts";
+import { type Config, ConfigError, loadConfig } from "./lib/config.ts";
+import { kinds } from "./lib/setting_kinds.ts";
+import { flagOf, type Setting, SETTINGS } from "./lib/settings.ts";
 import { signingSecret, signToken } from "./lib/identity/mod.ts";
 import { configureLog, logger } from "./lib/log.ts";
 import { createServer } from "./lib/mod.ts";
 import { DatabaseError, loadSecret, openDatabase } from "./lib/store/mod.ts";
 import { VERSION } from "./lib/version.ts";
-import * as v from "valibot";
 
 /** Anything longer than draining can take: then the process ends all the same. */
 const STOP_MS = 3_900;
@@ -81,8 +81,8 @@ async function printToken(
   }
   const deviceId = options.device === undefined ? undefined : parseDeviceId(options.device);
   if (deviceId === null) throw new UsageError(`--device: found ${options.device}, allowed: 0 to 4294967295`);
-  const lifetime = v.safeParse(ttl.schema, options.ttl);
-  if (!lifetime.success) throw new UsageError(`--ttl: found ${options.ttl}, allowed: ${ttl.allowed}`);
+  const ttlMs = ttl.read(options.ttl);
+  if (ttlMs === undefined) throw new UsageError(`--ttl: found ${options.ttl}, allowed: ${ttl.allowed}`);
   const secret = await signingSecret(config, async () => {
     if (config.kvPath === ":memory:") {
       throw new UsageError(
@@ -97,7 +97,7 @@ async function printToken(
       database.close();
     }
   });
-  const claims = { userId, ttlMs: lifetime.output, ...(deviceId === undefined ? {} : { deviceId }) };
+  const claims = { userId, ttlMs, ...(deviceId === undefined ? {} : { deviceId }) };
   const token = await signToken(secret, claims, Date.now());
   const devices = deviceId === undefined ? "every device" : `device ${deviceId}`;
   console.error(`user ${userId}, ${devices}, good for ${options.ttl}`);

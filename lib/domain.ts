@@ -40,6 +40,7 @@ export interface PreKeyBundle extends UserDevice {
 
 /** A message as its sender hands it in. */
 export interface OutgoingMessage {
+  /** The recipient. */
   readonly to: Address;
   /** The sender's own 16 bytes for this message; absent in version 1, where the server makes them. */
   readonly messageId?: Uint8Array;
@@ -49,6 +50,7 @@ export interface OutgoingMessage {
   readonly retry: boolean;
   /** Seconds until it is of no use; 0 means the server's retention. */
   readonly ttlSeconds: number;
+  /** Opaque bytes. */
   readonly ciphertext: Uint8Array;
 }
 
@@ -56,6 +58,7 @@ export interface OutgoingMessage {
 export interface StoredMessage {
   /** 16 bytes, time-ordered: its place in the mailbox. */
   readonly id: Uint8Array;
+  /** The sender, as authenticated. */
   readonly from: Address;
   /** 16 bytes: the sender's, or made by the server. */
   readonly messageId: Uint8Array;
@@ -63,6 +66,8 @@ export interface StoredMessage {
   readonly timestamp: number;
   /** From when on it must not be delivered, milliseconds since the epoch. */
   readonly expiresAt: number;
+  /** Of use for a few seconds only. */
   readonly transient: boolean;
+  /** Opaque bytes. */
   readonly ciphertext: Uint8Array;
 }

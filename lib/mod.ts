@@ -1,9 +1,7 @@
 /**
  * The server as a library: read the settings, then start it.
  *
- * ```ts no-eval
- * import { createServer, loadConfig } from "./lib/mod.ts";
- *
+ * ```ts
  * const server = await createServer(loadConfig({ KV_PATH: ":memory:", PORT: "0" }));
  * console.log(server.url);
  * await server.drain();
@@ -13,8 +11,11 @@
 import type { Config } from "./config.ts";
 import { MessagingServer, type ServerOptions } from "./server/server.ts";
 
+export type { Clock, Timer } from "./clock.ts";
 export { type Config, ConfigError, loadConfig } from "./config.ts";
 export type { MessagingServer, ServerOptions } from "./server/server.ts";
+export { type Setting, type SettingName, SETTINGS } from "./settings.ts";
+export type { Kind, Rate } from "./setting_kinds.ts";
 
 /**
  * Opens the database, listens, and serves until `drain` is called.

@@ -28,15 +28,21 @@ export interface DeviceAddress {
 export interface RegistrationKeys {
   /** uint32; names this installation of the client. */
   readonly registrationId: number;
+  /** The public identity key. */
   readonly identityKey: Uint8Array;
+  /** The signed prekey, with whatever else belongs into every bundle. */
   readonly signedPreKey: Uint8Array;
+  /** One-time prekeys to add to the pool, oldest first. */
   readonly preKeys: readonly Uint8Array[];
 }
 
 /** What is needed to start a session with one device. */
 export interface PreKeyBundle extends DeviceAddress {
+  /** uint32; names the installation of the client. */
   readonly registrationId: number;
+  /** The public identity key. */
   readonly identityKey: Uint8Array;
+  /** The signed prekey as registered. */
   readonly signedPreKey: Uint8Array;
   /** `null` if the device has none left. */
   readonly preKey: Uint8Array | null;
@@ -46,6 +52,7 @@ export interface PreKeyBundle extends DeviceAddress {
 export interface ReceivedMessage {
   /** The sender, as the server authenticated it. */
   readonly from: DeviceAddress;
+  /** What the sender handed in. */
   readonly ciphertext: Uint8Array;
 }
 
@@ -57,6 +64,7 @@ export interface ConnectionOptions extends DeviceAddress {
   readonly token?: string;
   /** How long a request may take, milliseconds. Default: 10,000. */
   readonly deadlineMs?: number;
+  /** A message arrived. It is acknowledged when this is done, and comes again if it throws. */
   onMessage?(message: ReceivedMessage): void | Promise<void>;
   /** The server asks for so many new one-time prekeys. */
   onPreKeysLow?(wanted: number): void;
@@ -66,8 +74,14 @@ export interface ConnectionOptions extends DeviceAddress {
 
 /** The server answered a request with an Error (the codes are those of the protocol, §3). */
 export class ServerError extends Error {
+  /** Tells it from other errors. */
   override readonly name = "ServerError";
 
+  /**
+   * Repeats what the server said.
+   *
+   * @param retryAfterMs when to try again, where the server says so.
+   */
   constructor(readonly code: number, readonly description: string, readonly retryAfterMs?: number) {
     super(`${code}: ${description}`);
   }
@@ -75,8 +89,14 @@ export class ServerError extends Error {
 
 /** The connection ended, or could not be opened, before the answer came: the request may have been carried out. */
 export class DisconnectedError extends Error {
+  /** Tells it from other errors. */
   override readonly name = "DisconnectedError";
 
+  /**
+   * Tells how the connection ended.
+   *
+   * @param code the close code, 1006 if there was none.
+   */
   constructor(readonly code: number, readonly reason: string) {
     super(`disconnected: ${code} ${reason}`);
   }

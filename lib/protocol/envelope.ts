@@ -14,6 +14,7 @@ export type Version = 1 | 2;
 
 /** One message as it travels. */
 export interface Envelope {
+  /** 1 or 2. */
   readonly version: number;
   /** uint32; each direction counts for itself. */
   readonly sequence: number;

@@ -59,6 +59,7 @@ export type ServerMessage =
 
 /** One version of the wire: all that depends on the version, and nothing else. */
 export interface Codec {
+  /** Which version this is. */
   readonly version: Version;
   /**
    * Reads what a client sent.

@@ -5,6 +5,9 @@
 export * from "./close_codes.ts";
 export * from "./envelope.ts";
 export * from "./messages.ts";
+export type { DeviceKeys, OutgoingMessage, PreKeyBundle, StoredMessage, UserDevice } from "../domain.ts";
+export type { Address } from "../address.ts";
+export type { DeviceMismatch } from "../errors.ts";
 export { checkShape } from "./messagepack.ts";
 export { v1 } from "./v1.ts";
 

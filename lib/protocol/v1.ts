@@ -2,64 +2,25 @@
  * Version 1 of the wire: the format of the first messaging-server, whose clients work unchanged (protocol §3).
  * @module
  */
-import * as v from "valibot";
-import { parseUserId, USER_ID_BYTES, userIdFromBytes, userIdToBytes } from "../address.ts";
+import { USER_ID_BYTES, userIdFromBytes, userIdToBytes } from "../address.ts";
 import { DESCRIPTION_BYTES_MAX } from "../limits.ts";
 import { RequestError } from "../errors.ts";
 import { allocateEnvelope, encodeEnvelope, HEADER_BYTES } from "./envelope.ts";
-import {
-  bytesArray,
-  decodeFields,
-  encodeFields,
-  optionalBytes,
-  requiredBytes,
-  text,
-  uint32,
-  uint32Array,
-} from "./messagepack.ts";
+import { decodeFields, encodeFields } from "./messagepack.ts";
 import { type ClientMessage, type Codec, type ServerMessage, TYPE } from "./messages.ts";
+import {
+  preKeyFields,
+  registerFields,
+  requestPreKeysFields,
+  requireEmpty,
+  requireUserId,
+  viewOf,
+} from "./payloads.ts";
 
 const VERSION = 1;
 
 /** Bytes before the ciphertext of a UserMessage: user and device. */
 const USER_MESSAGE_HEADER_BYTES = USER_ID_BYTES + 4;
-
-const registerFields = v.object({
-  RegistrationID: uint32,
-  IdentityKey: requiredBytes,
-  SignedPreKey: requiredBytes,
-  PreKeys: bytesArray,
-});
-
-const requestPreKeysFields = v.object({ UserID: text, KnownDeviceIDs: uint32Array });
-
-const preKeyFields = v.object({
-  UserID: text,
-  DeviceID: uint32,
-  RegistrationID: uint32,
-  IdentityKey: requiredBytes,
-  SignedPreKey: requiredBytes,
-  PreKey: optionalBytes,
-  More: uint32,
-});
-
-/** A user ID that came as text. */
-function requireUserId(userId: string): string {
-  const canonical = parseUserId(userId);
-  if (canonical === null) throw new RequestError("invalid_user_id");
-  return canonical;
-}
-
-/** Payloads that must be empty. */
-function requireEmpty(payload: Uint8Array): void {
-  if (payload.length > 0) {
-    throw new RequestError("unmarshal", `payload must be empty, found ${payload.length} bytes`);
-  }
-}
-
-function viewOf(payload: Uint8Array): DataView {
-  return new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-}
 
 /** Reads the address before the ciphertext of a UserMessage. */
 function decodeAddress(payload: Uint8Array): { userId: string; deviceId: number } {

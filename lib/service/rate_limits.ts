@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import type { Rate } from "../config_kinds.ts";
+import type { Rate } from "../setting_kinds.ts";
 import { rateLimited } from "../errors.ts";
 import { QUEUES } from "../limits.ts";
 

@@ -7,10 +7,19 @@ import * as v from "valibot";
 /** A budget: `perSecond` units come in, at most `burst` of them are saved up. `null` is no limit. */
 export type Rate = { readonly perSecond: number; readonly burst: number } | null;
 
-/** What a setting's value may look like, and the schema that reads it. */
-interface Kind<T> {
+/** What a setting's value may look like, and how it is read. */
+export interface Kind<T> {
+  /** For messages. */
   readonly allowed: string;
-  readonly schema: v.GenericSchema<string, T>;
+  /** Reads a value as it was written; `undefined` if it is not allowed. */
+  readonly read: (written: string) => T | undefined;
+}
+
+function reader<T>(schema: v.GenericSchema<string, T>): Kind<T>["read"] {
+  return (written) => {
+    const result = v.safeParse(schema, written);
+    return result.success ? result.output : undefined;
+  };
 }
 
 const BYTES: Readonly<Record<string, number>> = { "": 1, B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
@@ -46,24 +55,24 @@ function inUnits(value: number, units: Readonly<Record<string, number>>): string
 export const kinds = {
   /** Text that is not empty. */
   text(allowed: string): Kind<string> {
-    return { allowed, schema: v.pipe(v.string(), v.nonEmpty()) };
+    return { allowed, read: reader(v.pipe(v.string(), v.nonEmpty())) };
   },
 
   /** A secret of at least so many bytes. */
   secretText(bytesMin: number): Kind<string> {
-    return { allowed: `at least ${bytesMin} bytes`, schema: v.pipe(v.string(), v.minBytes(bytesMin)) };
+    return { allowed: `at least ${bytesMin} bytes`, read: reader(v.pipe(v.string(), v.minBytes(bytesMin))) };
   },
 
   /** One of some words. */
   choice<const T extends readonly string[]>(...words: T): Kind<T[number]> {
-    return { allowed: words.join(", "), schema: v.pipe(v.string(), v.picklist(words)) };
+    return { allowed: words.join(", "), read: reader(v.pipe(v.string(), v.picklist(words))) };
   },
 
   /** A whole number. */
   count(min: number, max: number): Kind<number> {
     return {
       allowed: `a whole number from ${min} to ${max}`,
-      schema: measured(/^([0-9]{1,12})$/, BYTES, min, max),
+      read: reader(measured(/^([0-9]{1,12})$/, BYTES, min, max)),
     };
   },
 
@@ -71,7 +80,7 @@ export const kinds = {
   size(min: number, max: number): Kind<number> {
     return {
       allowed: `a size from ${inUnits(min, BYTES)} to ${inUnits(max, BYTES)}, such as 4096, 60KiB or 1MiB`,
-      schema: measured(/^([0-9]{1,15})(B|KiB|MiB|GiB)?$/, BYTES, min, max),
+      read: reader(measured(/^([0-9]{1,15})(B|KiB|MiB|GiB)?$/, BYTES, min, max)),
     };
   },
 
@@ -81,14 +90,14 @@ export const kinds = {
       allowed: `a duration from ${inUnits(minMs, MILLISECONDS)} to ${
         inUnits(maxMs, MILLISECONDS)
       }, such as 30s, 12h or 30d`,
-      schema: measured(/^([0-9]{1,12})(ms|s|m|h|d)$/, MILLISECONDS, minMs, maxMs),
+      read: reader(measured(/^([0-9]{1,12})(ms|s|m|h|d)$/, MILLISECONDS, minMs, maxMs)),
     };
   },
 
   /** A budget, or `off`. */
   rate: {
     allowed: "off, or units a second and the most saved up, such as 200/s:2000 or 0.1/s:20",
-    schema: v.pipe(
+    read: reader(v.pipe(
       v.string(),
       v.regex(/^(off|[0-9]{1,9}(\.[0-9]{1,6})?\/s:[1-9][0-9]{0,8})$/),
       v.transform((written): Rate => {
@@ -97,6 +106,6 @@ export const kinds = {
         return { perSecond: Number(perSecond), burst: Number(burst) };
       }),
       v.check((value) => value === null || value.perSecond > 0),
-    ),
+    )),
   } satisfies Kind<Rate>,
 };
