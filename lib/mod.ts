@@ -1,11 +1,6 @@
 /**
- * The server as a library: read the settings, then start it.
- *
- * ```ts
- * const server = await createServer(loadConfig({ KV_PATH: ":memory:", PORT: "0" }));
- * console.log(server.url);
- * await server.drain();
- * ```
+ * The server as a library: read the settings with `loadConfig`, then start it with `createServer`.
+ * `README.md` has an example, which is run with the tests.
  * @module
  */
 import type { Config } from "./config.ts";
