@@ -15,92 +15,15 @@ import {
   type ServerMessage,
   v1,
 } from "../protocol/mod.ts";
-
-/** One device of one user. */
-export interface DeviceAddress {
-  /** UUID version 4. */
-  readonly userId: string;
-  /** uint32. */
-  readonly deviceId: number;
-}
-
-/** What a device registers. All key material is opaque to the server. */
-export interface RegistrationKeys {
-  /** uint32; names this installation of the client. */
-  readonly registrationId: number;
-  /** The public identity key. */
-  readonly identityKey: Uint8Array;
-  /** The signed prekey, with whatever else belongs into every bundle. */
-  readonly signedPreKey: Uint8Array;
-  /** One-time prekeys to add to the pool, oldest first. */
-  readonly preKeys: readonly Uint8Array[];
-}
-
-/** What is needed to start a session with one device. */
-export interface PreKeyBundle extends DeviceAddress {
-  /** uint32; names the installation of the client. */
-  readonly registrationId: number;
-  /** The public identity key. */
-  readonly identityKey: Uint8Array;
-  /** The signed prekey as registered. */
-  readonly signedPreKey: Uint8Array;
-  /** `null` if the device has none left. */
-  readonly preKey: Uint8Array | null;
-}
-
-/** A message that arrived. */
-export interface ReceivedMessage {
-  /** The sender, as the server authenticated it. */
-  readonly from: DeviceAddress;
-  /** What the sender handed in. */
-  readonly ciphertext: Uint8Array;
-}
-
-/** How to connect, and whom to tell. */
-export interface ConnectionOptions extends DeviceAddress {
-  /** The server, such as `wss://chat.example.org`. */
-  readonly url: string;
-  /** The bearer token; absent for a server with AUTH_MODE=none. */
-  readonly token?: string;
-  /** How long a request may take, milliseconds. Default: 10,000. */
-  readonly deadlineMs?: number;
-  /** A message arrived. It is acknowledged when this is done, and comes again if it throws. */
-  onMessage?(message: ReceivedMessage): void | Promise<void>;
-  /** The server asks for so many new one-time prekeys. */
-  onPreKeysLow?(wanted: number): void;
-  /** The connection is over. */
-  onClose?(code: number, reason: string): void;
-}
-
-/** The server answered a request with an Error (the codes are those of the protocol, §3). */
-export class ServerError extends Error {
-  /** Tells it from other errors. */
-  override readonly name = "ServerError";
-
-  /**
-   * Repeats what the server said.
-   *
-   * @param retryAfterMs when to try again, where the server says so.
-   */
-  constructor(readonly code: number, readonly description: string, readonly retryAfterMs?: number) {
-    super(`${code}: ${description}`);
-  }
-}
-
-/** The connection ended, or could not be opened, before the answer came: the request may have been carried out. */
-export class DisconnectedError extends Error {
-  /** Tells it from other errors. */
-  override readonly name = "DisconnectedError";
-
-  /**
-   * Tells how the connection ended.
-   *
-   * @param code the close code, 1006 if there was none.
-   */
-  constructor(readonly code: number, readonly reason: string) {
-    super(`disconnected: ${code} ${reason}`);
-  }
-}
+import {
+  type ConnectionOptions,
+  type DeviceAddress,
+  DisconnectedError,
+  type PreKeyBundle,
+  type ReceivedMessage,
+  type RegistrationKeys,
+  ServerError,
+} from "./types.ts";
 
 const DEADLINE_MS = 10_000;
 
@@ -115,6 +38,7 @@ export class Connection {
   readonly #codec: Codec = v1;
   readonly #waiting = new Map<number, Waiting>();
   #sequence = 0;
+  #isClosing = false;
   #incoming: Promise<void> = Promise.resolve();
   readonly #closed = Promise.withResolvers<{ code: number; reason: string }>();
 
@@ -189,8 +113,12 @@ export class Connection {
     await this.#request({ type: "user_message", message });
   }
 
-  /** Ends the connection. What `onMessage` has not dealt with comes again on the next one. */
+  /**
+   * Ends the connection, once `onMessage` is done with the message that it has. The others come again on the next one.
+   */
   async close(): Promise<void> {
+    this.#isClosing = true;
+    await this.#incoming;
     this.socket.close(CLOSE.normal);
     await this.closed;
   }
@@ -253,6 +181,8 @@ export class Connection {
   }
 
   async #deliver(message: ReceivedMessage, sequence: number): Promise<void> {
+    // What could not be acknowledged any more comes again, and must not be dealt with twice.
+    if (this.#isClosing || this.socket.readyState !== WebSocket.OPEN) return;
     try {
       await this.options.onMessage?.(message);
     } catch {

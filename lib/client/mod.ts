@@ -3,4 +3,5 @@
  * @module
  */
 export * from "./connection.ts";
+export * from "./types.ts";
 export { reconnectDelayMs, stayConnected } from "./reconnect.ts";

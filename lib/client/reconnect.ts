@@ -3,7 +3,8 @@
  * @module
  */
 import { CLOSE } from "../protocol/mod.ts";
-import { Connection, type ConnectionOptions } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type { ConnectionOptions } from "./types.ts";
 
 /** The wait before the first new attempt, and the longest one, milliseconds. */
 const WAIT_MS = { first: 500, most: 60_000 } as const;
