@@ -38,18 +38,59 @@ export interface PreKeyBundle extends UserDevice {
   readonly preKey: Uint8Array | null;
 }
 
-/** A message as its sender hands it in. */
-export interface OutgoingMessage {
-  /** The recipient. */
-  readonly to: Address;
-  /** The sender's own 16 bytes for this message; absent in version 1, where the server makes them. */
-  readonly messageId?: Uint8Array;
+/** A request for the bundles of a user's devices. */
+export interface PreKeyRequest {
+  /** Whose devices. */
+  readonly userId: string;
+  /** Devices that are left out. */
+  readonly knownDeviceIds: readonly number[];
+  /** 16 bytes: a repeat with the same ones gets the same keys. */
+  readonly claimId?: Uint8Array;
+}
+
+/** What became of a send. */
+export interface Accepted {
+  /** When the server accepted it, milliseconds since the epoch. */
+  readonly at: number;
+  /** Devices whose mailbox was full, and which were left out. */
+  readonly fullDeviceIds: readonly number[];
+}
+
+/** What every send says, to one device or to all of a user. */
+export interface Outgoing {
   /** Of use for a few seconds only (typing and the like). */
   readonly transient: boolean;
   /** The sender may have sent this before: it is stored once. */
   readonly retry: boolean;
   /** Seconds until it is of no use; 0 means the server's retention. */
   readonly ttlSeconds: number;
+}
+
+/** A message to all devices of a user, encrypted for each. */
+export interface OutgoingMessages extends Outgoing {
+  /** The recipient. */
+  readonly userId: string;
+  /** The sender's own 16 bytes for this message. */
+  readonly messageId: Uint8Array;
+  /** Only the devices that are named: none is missing. */
+  readonly listedOnly: boolean;
+  /** The ciphertext for each device, and the installation that it was encrypted for. */
+  readonly devices: readonly {
+    /** uint32. */
+    readonly deviceId: number;
+    /** uint32. */
+    readonly registrationId: number;
+    /** Opaque bytes. */
+    readonly ciphertext: Uint8Array;
+  }[];
+}
+
+/** A message as its sender hands it in. */
+export interface OutgoingMessage extends Outgoing {
+  /** The recipient. */
+  readonly to: Address;
+  /** The sender's own 16 bytes for this message; absent in version 1, where the server makes them. */
+  readonly messageId?: Uint8Array;
   /** Opaque bytes. */
   readonly ciphertext: Uint8Array;
 }

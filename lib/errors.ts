@@ -26,6 +26,13 @@ export const ERRORS = {
 /** The name of an error of protocol §3. */
 export type ErrorName = keyof typeof ERRORS;
 
+/** The name of an error code, or `null` if the protocol has no such code. */
+export function errorNameOf(code: number): ErrorName | null {
+  return NAMES.get(code) ?? null;
+}
+
+const NAMES = new Map(Object.entries(ERRORS).map(([name, { code }]) => [code as number, name as ErrorName]));
+
 /** Exact descriptions that old clients compare (protocol §3). */
 const FIXED_DESCRIPTIONS: Partial<Record<ErrorName, string>> = {
   invalid_user_id: "invalid userID",

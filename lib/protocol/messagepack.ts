@@ -171,8 +171,44 @@ export const uint32Array = v.pipe(
   v.transform((value) => value ?? []),
 );
 
+/** An unsigned integer that a double holds exactly: times in milliseconds, counts. */
+export const uint53 = v.pipe(
+  v.number("must be an integer"),
+  v.safeInteger("must be an integer of at most 53 bits"),
+  v.minValue(0, "must not be negative"),
+  v.transform((value) => value + 0), // no float -0
+);
+
+/** The same, or nothing: absent and nil are the same. */
+export const optionalUint53 = v.optional(v.nullable(uint53), null);
+
+/** A uint32, or nothing: absent and nil are the same. */
+export const optionalUint32 = v.optional(v.nullable(uint32), null);
+
+/** A boolean; absent and nil are the same as false. */
+export const optionalBoolean = v.pipe(
+  v.optional(v.nullable(v.boolean("must be a boolean")), null),
+  v.transform((value) => value ?? false),
+);
+
+/** A string, or nothing: absent and nil are the same. */
+export const optionalText = v.optional(v.nullable(v.string("must be a string")), null);
+
 /** A string that must be there. */
 export const text = v.string("must be a string");
+
+/**
+ * Text as it is written and read again: well-formed, and without byte order marks ahead, which the decoder drops from
+ * long strings only.
+ */
+export function cleanText(value: string): string {
+  return value.toWellFormed().replace(/^\ufeff+/, "");
+}
+
+/** Whether a payload is a map, by its first byte. */
+function isMap([first = 0]: Uint8Array): boolean {
+  return (first >= 0x80 && first <= 0x8f) || first === 0xde || first === 0xdf;
+}
 
 /**
  * Decodes a payload that is a map with the given fields; unknown ones are ignored.
@@ -184,6 +220,8 @@ export function decodeFields<const S extends v.GenericSchema>(
   payload: Uint8Array,
 ): v.InferOutput<S> {
   checkShape(payload);
+  // An array or bytes would do for a schema without a required field.
+  if (!isMap(payload)) throw new RequestError("unmarshal", "payload is not a map");
   let value: unknown;
   try {
     value = decode(payload, { useBigInt64: false });
@@ -200,7 +238,6 @@ export function decodeFields<const S extends v.GenericSchema>(
   const path = (issue.path ?? []).map((item) =>
     typeof item.key === "number" ? `[${item.key}]` : `${item.key}`
   );
-  if (path.length === 0) throw new RequestError("unmarshal", "payload is not a map");
   const missing = issue.received === "undefined" ? "is missing" : issue.message;
   throw new RequestError("unmarshal", `${path.join("")} ${missing}`);
 }

@@ -2,7 +2,16 @@
  * The messages of the protocol as values, the same for every version: what a codec makes of bytes and bytes of.
  * @module
  */
-import type { DeviceKeys, OutgoingMessage, PreKeyBundle, StoredMessage } from "../domain.ts";
+import type {
+  Accepted,
+  DeviceKeys,
+  OutgoingMessage,
+  OutgoingMessages,
+  PreKeyBundle,
+  PreKeyRequest,
+  StoredMessage,
+  UserDevice,
+} from "../domain.ts";
 import type { DeviceMismatch } from "../errors.ts";
 import type { Version } from "./envelope.ts";
 
@@ -16,6 +25,11 @@ export const TYPE = {
   preKey: 6,
   preKeysLow: 7,
   userMessage: 8,
+  hello: 9,
+  userMessages: 10,
+  queueEmpty: 11,
+  requestDevices: 12,
+  devices: 13,
 } as const;
 
 /** What a client sends. */
@@ -25,13 +39,25 @@ export type ClientMessage =
   /** The message of the server that has the envelope's sequence is refused: it stays stored. */
   | { readonly type: "error"; readonly code: number; readonly description: string }
   | { readonly type: "register"; readonly keys: DeviceKeys }
-  | { readonly type: "unregister" }
-  | { readonly type: "request_prekeys"; readonly userId: string; readonly knownDeviceIds: readonly number[] }
-  | { readonly type: "user_message"; readonly message: OutgoingMessage };
+  | {
+    readonly type: "unregister";
+    /** Another device of one's own user; absent: the one that is connected. */
+    readonly deviceId?: number;
+  }
+  | { readonly type: "request_prekeys"; readonly request: PreKeyRequest }
+  | { readonly type: "user_message"; readonly message: OutgoingMessage }
+  | { readonly type: "user_messages"; readonly messages: OutgoingMessages }
+  | { readonly type: "request_devices"; readonly userId: string };
 
 /** What a server sends. */
 export type ServerMessage =
-  | { readonly type: "ack" }
+  | {
+    readonly type: "ack";
+    /** To a send: what became of it. */
+    readonly accepted?: Accepted;
+    /** To a Register: how many one-time prekeys went into the pool, and how many were known before. */
+    readonly registered?: { readonly stored: number; readonly skipped: number };
+  }
   | {
     readonly type: "error";
     /** The code of protocol §3. */
@@ -55,12 +81,49 @@ export type ServerMessage =
   | {
     readonly type: "user_message";
     readonly message: Pick<StoredMessage, "from" | "messageId" | "timestamp" | "ciphertext">;
-  };
+  }
+  | { readonly type: "hello"; readonly hello: Hello }
+  | {
+    readonly type: "queue_empty";
+    /** How many messages expired undelivered, or found the mailbox full, since this was last told. */
+    readonly lost: number;
+  }
+  | { readonly type: "devices"; readonly userId: string; readonly devices: readonly UserDevice[] };
+
+/** What a server says of itself, and of the device, when a connection opens. */
+export interface Hello {
+  /** Name and version of the server. */
+  readonly server: string;
+  /** The server's clock, milliseconds since the epoch. */
+  readonly time: number;
+  /** Bytes of one ciphertext. */
+  readonly messageBytesMax: number;
+  /** Bytes of one WebSocket message of the client. */
+  readonly envelopesBytesMax: number;
+  /** Messages that are delivered and not acknowledged. */
+  readonly window: number;
+  /** Requests that are not answered. */
+  readonly inFlightMax: number;
+  /** One-time prekeys that are kept for a device. */
+  readonly preKeysMax: number;
+  /** Devices of one user. */
+  readonly devicesMax: number;
+  /** How long a message is kept. */
+  readonly retentionSeconds: number;
+  /** The registration ID of this device; `null` if it is not registered. */
+  readonly registrationId: number | null;
+  /** One-time prekeys of this device that are left. */
+  readonly preKeysStored: number;
+}
 
 /** One version of the wire: all that depends on the version, and nothing else. */
 export interface Codec {
   /** Which version this is. */
   readonly version: Version;
+  /** Whether a server may put several envelopes into one WebSocket message. */
+  readonly gathers: boolean;
+  /** Whether connections are greeted with Hello, and told when the queue is empty. */
+  readonly announces: boolean;
   /**
    * Reads what a client sent.
    *

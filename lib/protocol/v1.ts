@@ -2,18 +2,25 @@
  * Version 1 of the wire: the format of the first messaging-server, whose clients work unchanged (protocol §3).
  * @module
  */
-import { USER_ID_BYTES, userIdFromBytes, userIdToBytes } from "../address.ts";
-import { DESCRIPTION_BYTES_MAX } from "../limits.ts";
+import * as v from "valibot";
+import { USER_ID_BYTES, userIdToBytes } from "../address.ts";
 import { RequestError } from "../errors.ts";
 import { allocateEnvelope, encodeEnvelope, HEADER_BYTES } from "./envelope.ts";
 import { decodeFields, encodeFields } from "./messagepack.ts";
 import { type ClientMessage, type Codec, type ServerMessage, TYPE } from "./messages.ts";
 import {
-  preKeyFields,
+  decodePreKey,
+  decodePreKeysLow,
+  encodeDescription,
+  encodePreKey,
+  encodePreKeysLow,
+  fromDeviceKeys,
   registerFields,
   requestPreKeysFields,
   requireEmpty,
   requireUserId,
+  toDeviceKeys,
+  userIdAt,
   viewOf,
 } from "./payloads.ts";
 
@@ -30,9 +37,7 @@ function decodeAddress(payload: Uint8Array): { userId: string; deviceId: number 
       `UserMessage needs ${USER_MESSAGE_HEADER_BYTES} bytes before the ciphertext, found ${payload.length}`,
     );
   }
-  const userId = userIdFromBytes(payload);
-  if (userId === null) throw new RequestError("invalid_user_id");
-  return { userId, deviceId: viewOf(payload).getUint32(USER_ID_BYTES) };
+  return { userId: userIdAt(payload, 0), deviceId: viewOf(payload).getUint32(USER_ID_BYTES) };
 }
 
 /** Makes a UserMessage: the address, then the ciphertext. */
@@ -47,12 +52,6 @@ function encodeUserMessage(
   viewOf(bytes).setUint32(HEADER_BYTES + USER_ID_BYTES, address.deviceId);
   bytes.set(ciphertext, HEADER_BYTES + USER_MESSAGE_HEADER_BYTES);
   return bytes;
-}
-
-/** Cuts a description to what an Error may carry, at a character's edge. */
-function encodeDescription(description: string): Uint8Array {
-  const bytes = new Uint8Array(DESCRIPTION_BYTES_MAX);
-  return bytes.subarray(0, new TextEncoder().encodeInto(description, bytes).written);
 }
 
 function decodeError(payload: Uint8Array): { type: "error"; code: number; description: string } {
@@ -71,27 +70,16 @@ function decodeClientMessage(type: number, payload: Uint8Array): ClientMessage {
     case TYPE.error:
       return decodeError(payload);
     case TYPE.register: {
-      const fields = decodeFields(registerFields, payload);
-      return {
-        type: "register",
-        keys: {
-          registrationId: fields.RegistrationID,
-          identityKey: fields.IdentityKey,
-          signedPreKey: fields.SignedPreKey,
-          preKeys: fields.PreKeys,
-          replace: false,
-        },
-      };
+      return { type: "register", keys: toDeviceKeys(decodeFields(v.object(registerFields), payload), false) };
     }
     case TYPE.unregister:
       requireEmpty(payload);
       return { type: "unregister" };
     case TYPE.requestPreKeys: {
-      const fields = decodeFields(requestPreKeysFields, payload);
+      const fields = decodeFields(v.object(requestPreKeysFields), payload);
       return {
         type: "request_prekeys",
-        userId: requireUserId(fields.UserID),
-        knownDeviceIds: fields.KnownDeviceIDs,
+        request: { userId: requireUserId(fields.UserID), knownDeviceIds: fields.KnownDeviceIDs },
       };
     }
     case TYPE.userMessage: {
@@ -115,26 +103,16 @@ function encodeServerMessage(message: ServerMessage, sequence: number): Uint8Arr
       const code = Uint8Array.of(message.code);
       return encodeEnvelope(VERSION, sequence, TYPE.error, code, encodeDescription(message.description));
     }
-    case "prekey": {
-      const { bundle, more } = message;
-      const payload = encodeFields({
-        UserID: bundle.userId,
-        DeviceID: bundle.deviceId,
-        RegistrationID: bundle.registrationId,
-        IdentityKey: bundle.identityKey,
-        SignedPreKey: bundle.signedPreKey,
-        PreKey: bundle.preKey,
-        More: more,
-      });
-      return encodeEnvelope(VERSION, sequence, TYPE.preKey, payload);
-    }
-    case "prekeys_low": {
-      const bytes = allocateEnvelope(VERSION, sequence, TYPE.preKeysLow, 2);
-      viewOf(bytes).setUint16(HEADER_BYTES, message.wanted);
-      return bytes;
-    }
+    case "prekey":
+      return encodeEnvelope(VERSION, sequence, TYPE.preKey, encodePreKey(message.bundle, message.more));
+    case "prekeys_low":
+      return encodeEnvelope(VERSION, sequence, TYPE.preKeysLow, encodePreKeysLow(message.wanted));
     case "user_message":
       return encodeUserMessage(sequence, message.message.from, message.message.ciphertext);
+    case "hello":
+    case "queue_empty":
+    case "devices":
+      return null;
   }
 }
 
@@ -146,23 +124,22 @@ function encodeClientMessage(message: ClientMessage, sequence: number): Uint8Arr
       const code = Uint8Array.of(message.code);
       return encodeEnvelope(VERSION, sequence, TYPE.error, code, encodeDescription(message.description));
     }
-    case "register": {
-      const payload = encodeFields({
-        RegistrationID: message.keys.registrationId,
-        IdentityKey: message.keys.identityKey,
-        SignedPreKey: message.keys.signedPreKey,
-        PreKeys: message.keys.preKeys,
-      });
-      return encodeEnvelope(VERSION, sequence, TYPE.register, payload);
-    }
+    case "register":
+      return encodeEnvelope(VERSION, sequence, TYPE.register, encodeFields(fromDeviceKeys(message.keys)));
     case "unregister":
       return allocateEnvelope(VERSION, sequence, TYPE.unregister, 0);
     case "request_prekeys": {
-      const payload = encodeFields({ UserID: message.userId, KnownDeviceIDs: message.knownDeviceIds });
+      const payload = encodeFields({
+        UserID: message.request.userId,
+        KnownDeviceIDs: message.request.knownDeviceIds,
+      });
       return encodeEnvelope(VERSION, sequence, TYPE.requestPreKeys, payload);
     }
     case "user_message":
       return encodeUserMessage(sequence, message.message.to, message.message.ciphertext);
+    case "user_messages":
+    case "request_devices":
+      throw new TypeError(`version ${VERSION} has no ${message.type}`);
   }
 }
 
@@ -173,23 +150,10 @@ function decodeServerMessage(type: number, payload: Uint8Array): ServerMessage {
       return { type: "ack" };
     case TYPE.error:
       return decodeError(payload);
-    case TYPE.preKey: {
-      const fields = decodeFields(preKeyFields, payload);
-      const bundle = {
-        userId: requireUserId(fields.UserID),
-        deviceId: fields.DeviceID,
-        registrationId: fields.RegistrationID,
-        identityKey: fields.IdentityKey,
-        signedPreKey: fields.SignedPreKey,
-        preKey: fields.PreKey,
-      };
-      return { type: "prekey", bundle, more: fields.More };
-    }
+    case TYPE.preKey:
+      return decodePreKey(payload);
     case TYPE.preKeysLow:
-      if (payload.length !== 2) {
-        throw new RequestError("unmarshal", `PreKeysLow has 2 bytes, found ${payload.length}`);
-      }
-      return { type: "prekeys_low", wanted: viewOf(payload).getUint16(0) };
+      return decodePreKeysLow(payload);
     case TYPE.userMessage: {
       const from = decodeAddress(payload);
       const ciphertext = payload.subarray(USER_MESSAGE_HEADER_BYTES);
@@ -210,6 +174,8 @@ function decodeServerMessage(type: number, payload: Uint8Array): ServerMessage {
 /** The codec of version 1. */
 export const v1: Codec = {
   version: VERSION,
+  gathers: false,
+  announces: false,
   decodeClientMessage,
   encodeServerMessage,
   encodeClientMessage,

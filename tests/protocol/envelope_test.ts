@@ -3,7 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import { ProtocolViolation } from "../../lib/errors.ts";
 import {
   allocateEnvelope,

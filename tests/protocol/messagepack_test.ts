@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { decode, encode, ExtensionCodec } from "@msgpack/msgpack";
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import * as v from "valibot";
 import { type ErrorName, RequestError } from "../../lib/errors.ts";
 import {

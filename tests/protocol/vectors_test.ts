@@ -6,22 +6,23 @@
  */
 import assert from "node:assert/strict";
 import * as v from "valibot";
-import { ERRORS, ProtocolViolation, RequestError } from "../../lib/errors.ts";
-import {
-  type ClientMessage,
-  decodeEnvelope,
-  HEADER_BYTES,
-  type ServerMessage,
-  v1,
-} from "../../lib/protocol/mod.ts";
+import { type ClientMessage, type ServerMessage, v1 } from "../../lib/protocol/mod.ts";
 import clientBadJson from "../vectors/v1_client_bad.json" with { type: "json" };
 import clientGoodJson from "../vectors/v1_client_good.json" with { type: "json" };
 import framesJson from "../vectors/v1_frames.json" with { type: "json" };
 import serverBadJson from "../vectors/v1_server_bad.json" with { type: "json" };
 import serverGoodJson from "../vectors/v1_server_good.json" with { type: "json" };
-
-const bytes = v.pipe(v.string(), v.regex(/^([0-9a-f]{2})*$/), v.transform((hex) => Uint8Array.fromHex(hex)));
-const uint32 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff));
+import {
+  badVectors,
+  bytes,
+  frameVectors,
+  goodVectors,
+  testBad,
+  testFrames,
+  testGood,
+  typesOf,
+  uint32,
+} from "./vectors.ts";
 
 /** The messages as the vectors write them: the names of the specification, byte strings as hex. */
 const vectorMessage = v.variant("type", [
@@ -55,32 +56,11 @@ const vectorMessage = v.variant("type", [
 ]);
 type VectorMessage = v.InferOutput<typeof vectorMessage>;
 
-const goodVectors = v.array(v.strictObject({
-  name: v.string(),
-  hex: bytes,
-  sequence: uint32,
-  message: vectorMessage,
-  canonical: v.boolean(),
-}));
-const badVectors = v.array(v.strictObject({
-  name: v.string(),
-  hex: bytes,
-  sequence: uint32,
-  error: v.picklist(["unmarshal", "invalid_user_id", "unknown_type", "too_large"]),
-  code: v.number(),
-}));
-const frameVectors = v.array(v.strictObject({
-  name: v.string(),
-  hex: bytes,
-  envelopes: v.array(v.strictObject({ sequence: uint32, message: vectorMessage })),
-  close: v.optional(v.number()),
-}));
-
-const clientGood = v.parse(goodVectors, clientGoodJson);
+const clientGood = v.parse(goodVectors(vectorMessage), clientGoodJson);
 const clientBad = v.parse(badVectors, clientBadJson);
-const serverGood = v.parse(goodVectors, serverGoodJson);
+const serverGood = v.parse(goodVectors(vectorMessage), serverGoodJson);
 const serverBad = v.parse(badVectors, serverBadJson);
-const frames = v.parse(frameVectors, framesJson);
+const frames = v.parse(frameVectors(vectorMessage), framesJson);
 
 /** A vector's message as the codec has it, from a client. */
 function clientMessage(message: VectorMessage): ClientMessage {
@@ -103,7 +83,10 @@ function clientMessage(message: VectorMessage): ClientMessage {
     case "Unregister":
       return { type: "unregister" };
     case "RequestPreKeys":
-      return { type: "request_prekeys", userId: message.UserID, knownDeviceIds: message.KnownDeviceIDs };
+      return {
+        type: "request_prekeys",
+        request: { userId: message.UserID, knownDeviceIds: message.KnownDeviceIDs },
+      };
     case "UserMessage": {
       const to = { userId: message.UserID, deviceId: message.DeviceID };
       return {
@@ -147,83 +130,18 @@ function serverMessage(message: VectorMessage): ServerMessage {
   }
 }
 
-/** One vector's whole envelope. */
-function onlyEnvelope(hex: Uint8Array) {
-  const envelope = decodeEnvelope(hex, 0, 1);
-  assert.equal(HEADER_BYTES + envelope.payload.length, hex.length, "the envelope is the whole vector");
-  return envelope;
-}
+const fromClient = { codec: v1, sender: "client", toMessage: clientMessage } as const;
+const fromServer = { codec: v1, sender: "server", toMessage: serverMessage } as const;
 
-for (const { name, hex, sequence, message, canonical } of clientGood) {
-  Deno.test(`v1, from a client, takes: ${name}`, () => {
-    const expected = clientMessage(message);
-    const envelope = onlyEnvelope(hex);
-    assert.equal(envelope.sequence, sequence);
-    assert.deepEqual(v1.decodeClientMessage(envelope.type, envelope.payload), expected);
-    const encoded = v1.encodeClientMessage(expected, sequence);
-    assert.equal(encoded.toHex() === hex.toHex(), canonical, `encoded: ${encoded.toHex()}`);
-    assert.deepEqual(v1.decodeClientMessage(envelope.type, encoded.subarray(HEADER_BYTES)), expected);
-  });
-}
-
-for (const { name, hex, sequence, message, canonical } of serverGood) {
-  Deno.test(`v1, from a server, takes: ${name}`, () => {
-    const expected = serverMessage(message);
-    const envelope = onlyEnvelope(hex);
-    assert.equal(envelope.sequence, sequence);
-    assert.deepEqual(v1.decodeServerMessage(envelope.type, envelope.payload), expected);
-    const encoded = v1.encodeServerMessage(expected, sequence);
-    assert.ok(encoded !== null);
-    assert.equal(encoded.toHex() === hex.toHex(), canonical, `encoded: ${encoded.toHex()}`);
-    assert.deepEqual(v1.decodeServerMessage(envelope.type, encoded.subarray(HEADER_BYTES)), expected);
-  });
-}
-
-for (const [sender, vectors] of [["client", clientBad], ["server", serverBad]] as const) {
-  for (const { name, hex, sequence, error, code } of vectors) {
-    Deno.test(`v1, from a ${sender}, refuses: ${name}`, () => {
-      const envelope = onlyEnvelope(hex);
-      assert.equal(envelope.sequence, sequence);
-      assert.equal(ERRORS[error].code, code);
-      assert.throws(
-        () =>
-          sender === "client"
-            ? v1.decodeClientMessage(envelope.type, envelope.payload)
-            : v1.decodeServerMessage(envelope.type, envelope.payload),
-        (thrown) => thrown instanceof RequestError && thrown.error === error,
-      );
-    });
-  }
-}
-
-for (const { name, hex, envelopes, close } of frames) {
-  Deno.test(`decodeEnvelope() reads a WebSocket message: ${name}`, () => {
-    let offset = 0;
-    for (const { sequence, message } of envelopes) {
-      const envelope = decodeEnvelope(hex, offset, 1);
-      assert.equal(envelope.sequence, sequence);
-      assert.deepEqual(
-        v1.decodeClientMessage(envelope.type, envelope.payload),
-        clientMessage(message),
-      );
-      offset += HEADER_BYTES + envelope.payload.length;
-    }
-    if (close === undefined) {
-      assert.equal(offset, hex.length);
-    } else {
-      assert.throws(
-        () => decodeEnvelope(hex, offset, 1),
-        (thrown) => thrown instanceof ProtocolViolation && thrown.closeCode === close,
-      );
-    }
-  });
-}
+testGood(fromClient, clientGood);
+testBad(fromClient, clientBad);
+testGood(fromServer, serverGood);
+testBad(fromServer, serverBad);
+testFrames(fromClient, frames);
 
 Deno.test("the vectors hold every message of version 1, good and bad", () => {
-  const types = (vectors: readonly { readonly hex: Uint8Array }[]) =>
-    [...new Set(vectors.map(({ hex }) => hex[5]))].sort();
-  assert.deepEqual(types(clientGood), [1, 2, 3, 4, 5, 8]);
-  assert.deepEqual(types(serverGood), [1, 2, 6, 7, 8]);
-  for (const type of [1, 2, 3, 4, 5, 8]) assert.ok(types(clientBad).includes(type));
-  for (const type of [1, 2, 6, 7, 8]) assert.ok(types(serverBad).includes(type));
+  assert.deepEqual(typesOf(clientGood), [1, 2, 3, 4, 5, 8]);
+  assert.deepEqual(typesOf(serverGood), [1, 2, 6, 7, 8]);
+  for (const type of [1, 2, 3, 4, 5, 8]) assert.ok(typesOf(clientBad).includes(type));
+  for (const type of [1, 2, 6, 7, 8]) assert.ok(typesOf(serverBad).includes(type));
 });
