@@ -13,6 +13,7 @@ import { flagOf, type Setting, SETTINGS } from "./lib/settings.ts";
 import { signingSecret, signToken } from "./lib/identity/mod.ts";
 import { configureLog, logger } from "./lib/log.ts";
 import { createServer } from "./lib/mod.ts";
+import { ListenError } from "./lib/server/listen.ts";
 import { DatabaseError, loadSecret, openDatabase } from "./lib/store/mod.ts";
 import { VERSION } from "./lib/version.ts";
 
@@ -48,6 +49,13 @@ async function serve(config: Config): Promise<void> {
     format: config.logFormat ?? (Deno.stderr.isTerminal() ? "pretty" : "json"),
   });
   const log = logger("server");
+  // Nothing should come here; if it does, one conversation may suffer, and the others must not.
+  globalThis.addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    log.error("incident: a rejection that nobody took: {reason}", {
+      reason: String(event.reason?.stack ?? event.reason),
+    });
+  });
   const server = await createServer(config);
   const stop = (signal: Deno.Signal) => {
     log.info("{signal}: stopping", { signal });
@@ -106,15 +114,11 @@ async function printToken(
 
 /** The error as one should read it. */
 function explain(error: unknown): string {
-  if (error instanceof Deno.errors.AddrInUse) {
-    return "the address is in use: another program listens there. Stop it, or set another PORT";
-  }
-  if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotFound) {
-    return error.message;
-  }
-  const isForeseen = error instanceof ConfigError || error instanceof DatabaseError ||
-    error instanceof UsageError;
-  return isForeseen ? error.message : error instanceof Error ? error.stack ?? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const isForeseen = [ConfigError, DatabaseError, ListenError, UsageError].some((kind) =>
+    error instanceof kind
+  );
+  return isForeseen ? error.message : error.stack ?? error.message;
 }
 
 if (import.meta.main) {

@@ -19,7 +19,7 @@ export interface Clock {
   setTimer(delayMs: number, callback: () => void): Timer;
 }
 
-/** `setTimeout` fires at once beyond this delay; longer waits look at the clock again and re-arm. */
+/** `setTimeout` fires at once beyond this delay; longer waits are made of several. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 /** The clock of the machine. */
@@ -27,7 +27,15 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   setTimer(delayMs, callback) {
-    const id = setTimeout(callback, Math.min(Math.max(delayMs, 0), TIMEOUT_MS_MAX));
+    let id: ReturnType<typeof setTimeout>;
+    const arm = (leftMs: number) => {
+      const isLast = leftMs <= TIMEOUT_MS_MAX;
+      id = setTimeout(
+        isLast ? callback : () => arm(leftMs - TIMEOUT_MS_MAX),
+        isLast ? leftMs : TIMEOUT_MS_MAX,
+      );
+    };
+    arm(Math.max(delayMs, 0));
     return { cancel: () => clearTimeout(id) };
   },
 };

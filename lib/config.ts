@@ -32,16 +32,18 @@ export class ConfigError extends Error {
 
 /** Whether a host name or address is this machine only. */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.[0-9]{1,3}){3}$/.test(host);
+  return host === "localhost" || host === "::1" || host === "[::1]" ||
+    /^(::ffff:)?127(\.[0-9]{1,3}){3}$/i.test(host);
 }
 
 /** The rules that concern more than one setting. */
-function checkTogether(config: Config): string[] {
+function checkTogether(config: Config, wrong: ReadonlySet<string>): string[] {
   const problems: string[] = [];
   if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined)) {
     problems.push("TLS_CERT_FILE and TLS_KEY_FILE: only one is set; TLS needs both");
   }
-  if (config.authSecretPrevious !== undefined && config.authSecret === undefined) {
+  const lacksSecret = config.authSecretPrevious !== undefined && config.authSecret === undefined;
+  if (lacksSecret && !wrong.has("AUTH_SECRET_PREVIOUS")) {
     problems.push("AUTH_SECRET_PREVIOUS: is set without AUTH_SECRET, the secret that signs now");
   }
   if (
@@ -59,9 +61,11 @@ function checkTogether(config: Config): string[] {
       `PREKEYS_LOW: found ${config.preKeysLow}, allowed: at most PREKEYS_MAX (${config.preKeysMax})`,
     );
   }
-  if (config.frameBytesMax < config.registerBytesMax || config.frameBytesMax < config.messageBytesMax + KIB) {
+  const needed = Math.max(config.registerBytesMax, config.messagesBytesMax, config.messageBytesMax) + 8 * KIB;
+  if (config.frameBytesMax < needed) {
     problems.push(
-      `FRAME_BYTES_MAX: found ${config.frameBytesMax}, allowed: at least REGISTER_BYTES_MAX, and MESSAGE_BYTES_MAX + 1KiB`,
+      `FRAME_BYTES_MAX: found ${config.frameBytesMax}, allowed: at least ${needed}, 8KiB more than the largest of ` +
+        "REGISTER_BYTES_MAX, MESSAGES_BYTES_MAX and MESSAGE_BYTES_MAX",
     );
   }
   if (config.messageBytesMax > KV.valueBytesMax - 4 * KIB) {
@@ -82,6 +86,7 @@ export function loadConfig(
   flags: Readonly<Record<string, string | undefined>> = {},
 ): Config {
   const problems: string[] = [];
+  const wrong = new Set<string>();
   const values: Record<string, unknown> = {
     onDeploy: env["DENO_DEPLOYMENT_ID"] !== undefined || env["DENO_DEPLOY"] === "1",
   };
@@ -91,8 +96,10 @@ export function loadConfig(
     const written = flag ?? (env[row.env] === "" ? undefined : env[row.env]) ?? row.initial;
     if (written === undefined) continue;
     const value = row.read(written);
-    if (value !== undefined) values[name] = value;
-    else {
+    // For the rules that concern several, the default stands in for what can't be read.
+    values[name] = value !== undefined ? value : row.read(row.initial ?? "") ?? written;
+    if (value === undefined) {
+      wrong.add(row.env);
       const found = row.secret
         ? `${new TextEncoder().encode(written).length} bytes`
         : JSON.stringify(written);
@@ -102,7 +109,7 @@ export function loadConfig(
   }
   // The table and the loop above fill every name that the type has.
   const config = values as Config;
-  if (problems.length === 0) problems.push(...checkTogether(config));
+  problems.push(...checkTogether(config, wrong));
   if (problems.length > 0) throw new ConfigError(problems);
   return config;
 }

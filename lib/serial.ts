@@ -38,7 +38,10 @@ export class Serial {
     } finally {
       this.#waiting--;
       finish();
-      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+      // Not before what came earlier is over too, which may outlast a piece that gave up.
+      void tail.then(() => {
+        if (this.#tails.get(key) === tail) this.#tails.delete(key);
+      });
     }
   }
 }

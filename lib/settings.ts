@@ -112,6 +112,12 @@ export const SETTINGS = {
     "a WebSocket message of a client",
   ),
   messageBytesMax: setting("MESSAGE_BYTES_MAX", size(1, 60 * KIB), "60KiB", "one ciphertext"),
+  messagesBytesMax: setting(
+    "MESSAGES_BYTES_MAX",
+    size(1, 700 * KIB),
+    "700KiB",
+    "the ciphertexts of one UserMessages together",
+  ),
   identityKeyBytesMax: setting("IDENTITY_KEY_BYTES_MAX", size(32, 1 * KIB), "1KiB", "an identity key"),
   keyBytesMax: setting("KEY_BYTES_MAX", size(32, 16 * KIB), "4KiB", "any other key blob"),
   registerBytesMax: setting(

@@ -6,49 +6,58 @@
  * @module
  */
 import {
+  type Accepted,
   type ClientMessage,
   CLOSE,
   type Codec,
   decodeEnvelope,
+  type Envelope,
   HEADER_BYTES,
-  nextClientSequence,
+  type Hello,
   type ServerMessage,
+  SUBPROTOCOLS,
+  type UserDevice,
   v1,
 } from "../protocol/mod.ts";
+import { openSocket } from "./open_socket.ts";
+import { complete, Requests } from "./requests.ts";
 import {
   type ConnectionOptions,
   type DeviceAddress,
+  type DeviceCiphertext,
   DisconnectedError,
   type PreKeyBundle,
   type ReceivedMessage,
   type RegistrationKeys,
-  ServerError,
+  type SendOptions,
 } from "./types.ts";
 
-const DEADLINE_MS = 10_000;
+/** How long a peer may take to answer a close. */
+const CLOSE_MS = 500;
 
-interface Waiting {
-  readonly answers: ServerMessage[];
-  resolve(answers: ServerMessage[]): void;
-  reject(error: Error): void;
-}
+/** How long opening a connection or a request may take. */
+const DEADLINE_MS = 10_000;
 
 /** An open connection. */
 export class Connection {
-  readonly #codec: Codec = v1;
-  readonly #waiting = new Map<number, Waiting>();
-  #sequence = 0;
+  readonly #codec: Codec;
+  readonly #requests: Requests;
   #isClosing = false;
   #incoming: Promise<void> = Promise.resolve();
   readonly #closed = Promise.withResolvers<{ code: number; reason: string }>();
 
+  readonly #hello = Promise.withResolvers<Hello>();
+
   private constructor(private readonly socket: WebSocket, private readonly options: ConnectionOptions) {
+    this.#codec = SUBPROTOCOLS.get(socket.protocol) ?? v1;
+    this.#requests = new Requests(options.deadlineMs ?? DEADLINE_MS);
+    this.#hello.promise.catch(() => {}); // nobody need ask for it
     socket.onmessage = ({ data }) => {
       if (data instanceof ArrayBuffer) this.#receive(new Uint8Array(data));
     };
     socket.onclose = ({ code, reason }) => {
-      for (const waiting of this.#waiting.values()) waiting.reject(new DisconnectedError(code, reason));
-      this.#waiting.clear();
+      this.#requests.end(new DisconnectedError(code, reason));
+      this.#hello.reject(new DisconnectedError(code, reason));
       this.#closed.resolve({ code, reason });
       options.onClose?.(code, reason);
     };
@@ -60,30 +69,8 @@ export class Connection {
    *
    * @throws {DisconnectedError} if the server refuses it; browsers don't tell why.
    */
-  static connect(options: ConnectionOptions): Promise<Connection> {
-    const { url, userId, deviceId, token } = options;
-    const protocols = ["messaging.v1", ...(token === undefined ? [] : [`bearer.${token}`])];
-    const socket = new WebSocket(`${url}/${userId}/${deviceId}`, protocols);
-    socket.binaryType = "arraybuffer";
-    return new Promise((resolve, reject) => {
-      const fail = (code: number, reason: string) => {
-        clearTimeout(timer);
-        reject(new DisconnectedError(code, reason));
-      };
-      const timer = setTimeout(() => {
-        socket.close();
-        fail(1006, "the server did not answer in time");
-      }, options.deadlineMs ?? DEADLINE_MS);
-      socket.onerror = (event) => {
-        event.preventDefault();
-        fail(1006, "message" in event && typeof event.message === "string" ? event.message : "refused");
-      };
-      socket.onclose = ({ code, reason }) => fail(code, reason);
-      socket.onopen = () => {
-        clearTimeout(timer);
-        resolve(new Connection(socket, options));
-      };
-    });
+  static async connect(options: ConnectionOptions): Promise<Connection> {
+    return new Connection(await openSocket(options, options.deadlineMs ?? DEADLINE_MS), options);
   }
 
   /** Resolves when the connection is over. */
@@ -91,26 +78,84 @@ export class Connection {
     return this.#closed.promise;
   }
 
-  /** Registers this device, adds one-time prekeys, or rotates the signed prekey. */
-  async register(keys: RegistrationKeys): Promise<void> {
-    await this.#request({ type: "register", keys: { ...keys, replace: false } });
+  /** Which version the connection speaks. */
+  get version(): 1 | 2 {
+    return this.#codec.version;
   }
 
-  /** Removes this device, its keys and its messages from the server. */
-  async unregister(): Promise<void> {
-    await this.#request({ type: "unregister" });
+  /** What the server said of itself when the connection opened. Version 2 only: never settles on version 1. */
+  get hello(): Promise<Hello> {
+    return this.#hello.promise;
   }
 
-  /** Gets a bundle for each of a user's devices that is not known yet. */
-  async requestPreKeys(userId: string, knownDeviceIds: readonly number[] = []): Promise<PreKeyBundle[]> {
-    const answers = await this.#request({ type: "request_prekeys", userId, knownDeviceIds });
+  /**
+   * Registers this device, adds one-time prekeys, or rotates the signed prekey.
+   *
+   * @returns how many one-time prekeys were stored, and how many were known before; `undefined` on version 1.
+   */
+  async register(keys: RegistrationKeys): Promise<{ stored: number; skipped: number } | undefined> {
+    const [ack] = await this.#request({ type: "register", keys: { replace: false, ...keys } });
+    return ack?.type === "ack" ? ack.registered : undefined;
+  }
+
+  /** Removes this device, or another one of the same user (version 2), with its keys and messages. */
+  async unregister(deviceId?: number): Promise<void> {
+    await this.#request({ type: "unregister", ...(deviceId === undefined ? {} : { deviceId }) });
+  }
+
+  /**
+   * Gets a bundle for each of a user's devices that is not known yet.
+   *
+   * @param claimId 16 bytes: a repeat with the same ones gets the same keys (version 2).
+   */
+  async requestPreKeys(
+    userId: string,
+    knownDeviceIds: readonly number[] = [],
+    claimId?: Uint8Array,
+  ): Promise<PreKeyBundle[]> {
+    const request = { userId, knownDeviceIds, ...(claimId === undefined ? {} : { claimId }) };
+    const answers = await this.#request({ type: "request_prekeys", request });
     return answers.flatMap((answer) => answer.type === "prekey" ? [answer.bundle] : []);
   }
 
-  /** Sends a message; resolves once the server has stored it durably. */
-  async send(to: DeviceAddress, ciphertext: Uint8Array): Promise<void> {
-    const message = { to, transient: false, retry: false, ttlSeconds: 0, ciphertext };
-    await this.#request({ type: "user_message", message });
+  /** Gets a user's devices, without taking keys (version 2). */
+  async requestDevices(userId: string): Promise<readonly UserDevice[]> {
+    const [answer] = await this.#request({ type: "request_devices", userId });
+    return answer?.type === "devices" ? answer.devices : [];
+  }
+
+  /**
+   * Sends a message to one device; resolves once the server has stored it durably.
+   *
+   * @returns when the server accepted it; `undefined` on version 1.
+   */
+  async send(
+    to: DeviceAddress,
+    ciphertext: Uint8Array,
+    options: SendOptions = {},
+  ): Promise<Accepted | undefined> {
+    const [ack] = await this.#request({
+      type: "user_message",
+      message: { to, ciphertext, ...complete(options) },
+    });
+    return ack?.type === "ack" ? ack.accepted : undefined;
+  }
+
+  /**
+   * Sends a message to all devices of a user, all or nothing (version 2).
+   *
+   * @param options `listedOnly`: only these devices, for a resend.
+   * @returns when the server accepted it, and which devices were left out since their mailbox is full.
+   * @throws {ServerError} 107 with `mismatch`, if these are not the user's devices: repair, and send again.
+   */
+  async sendToUser(
+    userId: string,
+    devices: readonly DeviceCiphertext[],
+    options: SendOptions & { readonly listedOnly?: boolean } = {},
+  ): Promise<Accepted | undefined> {
+    const messages = { userId, devices, listedOnly: options.listedOnly ?? false, ...complete(options) };
+    const [ack] = await this.#request({ type: "user_messages", messages });
+    return ack?.type === "ack" ? ack.accepted : undefined;
   }
 
   /**
@@ -120,38 +165,39 @@ export class Connection {
     this.#isClosing = true;
     await this.#incoming;
     this.socket.close(CLOSE.normal);
-    await this.closed;
+    // A peer that is gone never answers the close.
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, CLOSE_MS);
+    await Promise.race([this.closed, late.promise]);
+    clearTimeout(timer);
   }
 
   #request(message: ClientMessage): Promise<ServerMessage[]> {
-    const sequence = this.#sequence = nextClientSequence(this.#sequence);
-    return new Promise((resolve, reject) => {
+    return this.#requests.make((sequence) => {
       if (this.socket.readyState !== WebSocket.OPEN) {
-        return reject(new DisconnectedError(1006, "the connection is not open"));
+        throw new DisconnectedError(1006, "the connection is not open");
       }
-      const settle = () => {
-        clearTimeout(timer);
-        this.#waiting.delete(sequence);
-      };
-      const timer = setTimeout(() => {
-        settle();
-        reject(new DisconnectedError(1006, "the server did not answer in time"));
-      }, this.options.deadlineMs ?? DEADLINE_MS);
-      this.#waiting.set(sequence, {
-        answers: [],
-        resolve: (answers) => (settle(), resolve(answers)),
-        reject: (error) => (settle(), reject(error)),
-      });
       this.socket.send(this.#codec.encodeClientMessage(message, sequence));
     });
   }
 
   #receive(bytes: Uint8Array): void {
     for (let offset = 0; offset < bytes.length;) {
-      const envelope = decodeEnvelope(bytes, offset, this.#codec.version);
+      const envelope = decodeEnvelope(bytes, offset, this.version);
       offset += HEADER_BYTES + envelope.payload.length;
-      this.#take(this.#codec.decodeServerMessage(envelope.type, envelope.payload), envelope.sequence);
+      this.#read(envelope);
     }
+  }
+
+  /** What can't be read, or is newer than this client, is passed over; a request that it answers fails. */
+  #read({ type, payload, sequence }: Envelope): void {
+    let message: ServerMessage;
+    try {
+      message = this.#codec.decodeServerMessage(type, payload);
+    } catch (error) {
+      return this.#requests.fail(sequence, error);
+    }
+    this.#take(message, sequence);
   }
 
   #take(message: ServerMessage, sequence: number): void {
@@ -163,21 +209,18 @@ export class Connection {
         this.#acknowledge(sequence);
         this.options.onPreKeysLow?.(message.wanted);
         return;
+      case "hello":
+        return this.#hello.resolve(message.hello);
+      case "queue_empty":
+        // In its turn: after the messages that came before it.
+        this.#incoming = this.#incoming.then(() => this.options.onQueueEmpty?.(message.lost)).catch(() => {});
+        return;
       case "ack":
       case "error":
       case "prekey":
-        return this.#answer(message, sequence);
+      case "devices":
+        return this.#requests.answer(message, sequence);
     }
-  }
-
-  #answer(message: ServerMessage, sequence: number): void {
-    const waiting = this.#waiting.get(sequence);
-    if (waiting === undefined) return;
-    if (message.type === "error") {
-      return waiting.reject(new ServerError(message.code, message.description, message.retryAfterMs));
-    }
-    waiting.answers.push(message);
-    if (message.type !== "prekey" || message.more === 0) waiting.resolve(waiting.answers);
   }
 
   async #deliver(message: ReceivedMessage, sequence: number): Promise<void> {

@@ -9,6 +9,9 @@ import type { ConnectionOptions } from "./types.ts";
 /** The wait before the first new attempt, and the longest one, milliseconds. */
 const WAIT_MS = { first: 500, most: 60_000 } as const;
 
+/** A connection that lasted so long was a good one: the waits begin anew. */
+const STEADY_MS = 60_000;
+
 /** After these a new connection would fail the same way, or start a fight with the one that took over. */
 const FINAL_CODES: ReadonlySet<number> = new Set([CLOSE.normal, CLOSE.unauthorized, CLOSE.replaced]);
 
@@ -31,27 +34,44 @@ export async function stayConnected(
   signal: AbortSignal,
 ): Promise<{ code: number; reason: string }> {
   let end = { code: 1006, reason: "not connected" };
-  for (let attempt = 1; !signal.aborted; attempt++) {
+  let failures = 0;
+  while (!signal.aborted) {
+    const openedAt = performance.now();
     try {
-      const connection = await Connection.connect(options);
-      attempt = 0;
-      const stop = () => void connection.close();
-      signal.addEventListener("abort", stop, { once: true });
-      connected(connection);
-      end = await connection.closed;
-      signal.removeEventListener("abort", stop);
+      end = await keep(await Connection.connect(options), connected, signal);
       if (FINAL_CODES.has(end.code)) return end;
     } catch {
       // The wait below is the answer to every failure to connect.
     }
-    await wait(reconnectDelayMs(attempt + 1), signal);
+    failures = performance.now() - openedAt >= STEADY_MS ? 1 : failures + 1;
+    if (!signal.aborted) await wait(reconnectDelayMs(failures), signal);
   }
+  return end;
+}
+
+/** Keeps a connection until it ends. */
+async function keep(
+  connection: Connection,
+  connected: (connection: Connection) => void,
+  signal: AbortSignal,
+): Promise<{ code: number; reason: string }> {
+  const stop = () => void connection.close();
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
+  else connected(connection);
+  const end = await connection.closed;
+  signal.removeEventListener("abort", stop);
   return end;
 }
 
 function wait(delayMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, delayMs);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+    const over = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", over);
+      resolve();
+    };
+    const timer = setTimeout(over, delayMs);
+    signal.addEventListener("abort", over, { once: true });
   });
 }

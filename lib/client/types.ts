@@ -2,6 +2,7 @@
  * What the client library takes and gives.
  * @module
  */
+import type { DeviceMismatch } from "../protocol/mod.ts";
 
 /** One device of one user. */
 export interface DeviceAddress {
@@ -21,6 +22,30 @@ export interface RegistrationKeys {
   readonly signedPreKey: Uint8Array;
   /** One-time prekeys to add to the pool, oldest first. */
   readonly preKeys: readonly Uint8Array[];
+  /** Whether they replace the pool rather than add to it. Version 2 only. */
+  readonly replace?: boolean;
+}
+
+/** How a message is sent. */
+export interface SendOptions {
+  /** 16 bytes. Keep them for a repeat. Default: random. */
+  readonly messageId?: Uint8Array;
+  /** This may have been accepted before: it is stored once. */
+  readonly retry?: boolean;
+  /** Of use for ten seconds only. */
+  readonly transient?: boolean;
+  /** Seconds until it is of no use. Default: the server's retention. */
+  readonly ttlSeconds?: number;
+}
+
+/** The ciphertext for one device of a user, and the installation that it was encrypted for. */
+export interface DeviceCiphertext {
+  /** uint32. */
+  readonly deviceId: number;
+  /** As the device's bundle, or a ServerError's `mismatch`, says. */
+  readonly registrationId: number;
+  /** Opaque bytes. */
+  readonly ciphertext: Uint8Array;
 }
 
 /** What is needed to start a session with one device. */
@@ -39,6 +64,10 @@ export interface PreKeyBundle extends DeviceAddress {
 export interface ReceivedMessage {
   /** The sender, as the server authenticated it. */
   readonly from: DeviceAddress;
+  /** 16 bytes, the sender's own: drop what comes again with the same ones. All zero on version 1. */
+  readonly messageId: Uint8Array;
+  /** When the server accepted it, milliseconds since the epoch; 0 on version 1. */
+  readonly timestamp: number;
   /** What the sender handed in. */
   readonly ciphertext: Uint8Array;
 }
@@ -47,6 +76,8 @@ export interface ReceivedMessage {
 export interface ConnectionOptions extends DeviceAddress {
   /** The server, such as `wss://chat.example.org`. */
   readonly url: string;
+  /** The newest version to use. Default: 2; a server that has only version 1 gets that. */
+  readonly version?: 1 | 2;
   /** The bearer token; absent for a server with AUTH_MODE=none. */
   readonly token?: string;
   /** How long a request may take, milliseconds. Default: 10,000. */
@@ -55,6 +86,8 @@ export interface ConnectionOptions extends DeviceAddress {
   onMessage?(message: ReceivedMessage): void | Promise<void>;
   /** The server asks for so many new one-time prekeys. */
   onPreKeysLow?(wanted: number): void;
+  /** Everything that waited has been handed over; so many messages expired or found the mailbox full meanwhile. */
+  onQueueEmpty?(lost: number): void;
   /** The connection is over. */
   onClose?(code: number, reason: string): void;
 }
@@ -68,8 +101,14 @@ export class ServerError extends Error {
    * Repeats what the server said.
    *
    * @param retryAfterMs when to try again, where the server says so.
+   * @param mismatch what differs between the devices of a send and those that there are (code 107).
    */
-  constructor(readonly code: number, readonly description: string, readonly retryAfterMs?: number) {
+  constructor(
+    readonly code: number,
+    readonly description: string,
+    readonly retryAfterMs?: number,
+    readonly mismatch?: DeviceMismatch,
+  ) {
     super(`${code}: ${description}`);
   }
 }

@@ -13,6 +13,9 @@ import { Refusal } from "./refusal.ts";
 /** When to try again after a connection was refused for want of room. */
 const FULL_RETRY_SECONDS = 10;
 
+/** How many times its limit a user may have in connections, those that gave way to others included. */
+const LINGERING = 4;
+
 /** Counts connections, and admits new ones. */
 export class Admission {
   readonly #byUser = new Map<string, Map<string, number>>();
@@ -98,10 +101,14 @@ export class Admission {
     let devices = this.#byUser.get(address.userId);
     if (devices === undefined) this.#byUser.set(address.userId, devices = new Map());
     const key = addressKey(address);
-    if (!devices.has(key) && devices.size >= this.config.userConnectionsMax) {
+    const { userConnectionsMax } = this.config;
+    // Those that gave way, and whose peer does not answer the close, are there for some seconds more.
+    const all = [...devices.values()].reduce((sum, count) => sum + count, 0);
+    if ((!devices.has(key) && devices.size >= userConnectionsMax) || all >= LINGERING * userConnectionsMax) {
+      if (devices.size === 0) this.#byUser.delete(address.userId);
       throw new Refusal(
         "too_many_connections",
-        `the user has ${devices.size} connections, and no more are allowed`,
+        `the user has ${all} connections, and no more are allowed`,
         FULL_RETRY_SECONDS,
       );
     }

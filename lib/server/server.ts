@@ -13,6 +13,7 @@ import { Session, type SessionContext } from "../session/mod.ts";
 import { createStore, Database, loadSecret, openDatabase, type Store } from "../store/mod.ts";
 import { Admission } from "./admission.ts";
 import { drain } from "./drain.ts";
+import { listen } from "./listen.ts";
 import { type Offer, readOffer } from "./offer.ts";
 import { Refusal } from "./refusal.ts";
 import { READY_MS, serveRoute } from "./routes.ts";
@@ -41,6 +42,7 @@ export class MessagingServer {
   readonly #admission: Admission;
   readonly #maintenance: Maintenance;
   readonly #context: SessionContext;
+  readonly #stopped = new AbortController();
   #isDraining = false;
   #draining: Promise<void> | null = null;
 
@@ -50,6 +52,7 @@ export class MessagingServer {
     private readonly metrics: Metrics,
     private readonly store: Store,
     authenticator: ConstructorParameters<typeof Admission>[1],
+    private readonly ownsDatabase: boolean,
   ) {
     const core = createCore(config, clock, metrics, store);
     this.#context = { service: createService(core), clock, config, metrics };
@@ -62,7 +65,7 @@ export class MessagingServer {
   /**
    * Opens the database and listens.
    *
-   * @throws {DatabaseError} if the database can't be opened; `Deno.errors.AddrInUse` and the like if the port can't.
+   * @throws {DatabaseError} if the database can't be opened; {ListenError} if the address can't be had.
    */
   static async start(config: Config, options: ServerOptions = {}): Promise<MessagingServer> {
     const clock = options.clock ?? systemClock;
@@ -81,7 +84,14 @@ export class MessagingServer {
       });
       const store = await createStore(database, metrics);
       const authenticator = await createAuthenticator(config, clock, () => loadSecret(database));
-      const server: MessagingServer = new MessagingServer(config, clock, metrics, store, authenticator);
+      const server: MessagingServer = new MessagingServer(
+        config,
+        clock,
+        metrics,
+        store,
+        authenticator,
+        options.kv === undefined,
+      );
       log.info("listening on {url}, database {database}, AUTH_MODE={mode}", {
         url: server.url,
         database: database.description,
@@ -125,28 +135,21 @@ export class MessagingServer {
       clock: this.#context.clock,
       shutdown: () => this.#http.shutdown(),
     }).finally(() => {
+      this.#stopped.abort();
       this.#maintenance.stop();
-      this.store.database.close();
+      if (this.ownsDatabase) this.store.database.close();
     });
     return this.#draining;
   }
 
   #listen(): Deno.HttpServer<Deno.NetAddr> {
-    const { host, port, tlsCertFile, tlsKeyFile, onDeploy } = this.config;
-    const tls = tlsCertFile !== undefined && tlsKeyFile !== undefined
-      ? { cert: Deno.readTextFileSync(tlsCertFile), key: Deno.readTextFileSync(tlsKeyFile) }
-      : {};
-    const where = onDeploy ? {} : { hostname: host, port, ...tls };
     const onError = (error: unknown) => {
       log.error("a request failed: {reason}", {
         reason: error instanceof Error ? error.stack : String(error),
       });
       return new Refusal("internal", "a fault of the server").toResponse();
     };
-    return Deno.serve(
-      { ...where, onListen: () => {}, onError },
-      (request, info) => this.#serve(request, info),
-    );
+    return listen(this.config, onError, (request, info) => this.#serve(request, info));
   }
 
   async #serve(request: Request, { remoteAddr }: Deno.ServeHandlerInfo): Promise<Response> {
@@ -189,6 +192,7 @@ export class MessagingServer {
         else this.#sessions.add(session);
         return session;
       },
+      stopped: this.#stopped.signal,
       ended: (session) => {
         if (session !== null) this.#sessions.delete(session);
         this.#admission.release(address);
@@ -209,7 +213,13 @@ export class MessagingServer {
       await sleep(clock, TICK_MS);
       this.metrics.loopLagSeconds.observe(Math.max(0, performance.now() - startedAt - TICK_MS) / 1_000);
       const now = clock.monotonic();
-      for (const session of this.#sessions) session.tick(now);
+      for (const session of this.#sessions) {
+        try {
+          session.tick(now);
+        } catch (error) {
+          log.error("incident: a session failed: {reason}", { reason: String(error) });
+        }
+      }
     }
   }
 }

@@ -19,8 +19,13 @@ const ABNORMAL = 1006;
 /** A peer's own close codes may be anything; these are told apart in the metrics. */
 const KNOWN_CODES: ReadonlySet<number> = new Set([1005, ABNORMAL, ...Object.values(CLOSE)]);
 
+/** How long a handshake may take to end, and a peer to answer a close: then its place is given up. */
+const HANDSHAKE_MS = 5_000;
+const CLOSE_MS = 5_000;
+
 class DenoSocket implements Socket {
-  constructor(private readonly webSocket: WebSocket) {}
+  /** @param closing told when the closing handshake has begun from this side. */
+  constructor(private readonly webSocket: WebSocket, private readonly closing: () => void) {}
 
   get bufferedAmount(): number {
     return this.webSocket.readyState === WebSocket.OPEN ? this.webSocket.bufferedAmount : 0;
@@ -36,6 +41,7 @@ class DenoSocket implements Socket {
       code,
       new TextDecoder().decode(new TextEncoder().encode(reason).slice(0, REASON_BYTES_MAX)),
     );
+    this.closing();
   }
 }
 
@@ -43,8 +49,10 @@ class DenoSocket implements Socket {
 export interface Connected {
   /** The handshake is over: make the session. */
   opened(socket: Socket): Session;
-  /** The connection is over, whether or not it was ever open. Called once. */
+  /** The connection is over, or was given up, whether or not it was ever open. Called once. */
   ended(session: Session | null): void;
+  /** Aborted when the server has stopped: then nobody is waited for. */
+  readonly stopped: AbortSignal;
 }
 
 /** Upgrades a request that has been admitted. */
@@ -65,23 +73,34 @@ export function upgrade(
     try {
       what();
     } catch (error) {
-      log.error("a socket handler failed: {reason}", { reason: String(error) });
+      log.error("incident: a socket handler failed: {reason}", { reason: String(error) });
       webSocket.close(CLOSE.internalError);
     }
   };
-  webSocket.onopen = () =>
-    guarded(() => {
-      session = connected.opened(new DenoSocket(webSocket));
-    });
-  webSocket.onmessage = ({ data }: MessageEvent<unknown>) =>
-    guarded(() => session?.receive(data instanceof ArrayBuffer ? new Uint8Array(data) : String(data)));
   const end = (code: number) =>
     guarded(() => {
       if (hasEnded) return; // an idle timeout reports twice
       hasEnded = true;
+      clearTimeout(patience);
+      connected.stopped.removeEventListener("abort", giveUp);
       session?.closed(KNOWN_CODES.has(code) ? code : code === 0 ? ABNORMAL : 1005);
       connected.ended(session);
     });
+  // Deno waits for ever for a peer that is gone, be it in the handshake or after a close.
+  const giveUp = () => end(ABNORMAL);
+  let patience = setTimeout(giveUp, HANDSHAKE_MS);
+  const closing = () => {
+    patience = setTimeout(giveUp, CLOSE_MS);
+  };
+  connected.stopped.addEventListener("abort", giveUp, { once: true });
+  webSocket.onopen = () =>
+    guarded(() => {
+      if (hasEnded) return webSocket.close(CLOSE.goingAway);
+      clearTimeout(patience);
+      session = connected.opened(new DenoSocket(webSocket, closing));
+    });
+  webSocket.onmessage = ({ data }: MessageEvent<unknown>) =>
+    guarded(() => session?.receive(data instanceof ArrayBuffer ? new Uint8Array(data) : String(data)));
   webSocket.onclose = ({ code }) => end(code);
   webSocket.onerror = (event) => {
     event.preventDefault();

@@ -42,7 +42,7 @@ export function createCore(config: Config, clock: Clock, metrics: Metrics, store
     store,
     rates: createRateLimits(config, clock),
     doorbell: new Doorbell(store.sessions, clock),
-    depths: new Depths(config, store.mailboxes, clock),
+    depths: new Depths(config, store, clock),
     serial: new Serial(clock, TIMES.storageDeadlineMs, SERIAL_WAITING_MAX),
   };
 }

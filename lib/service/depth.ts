@@ -1,91 +1,249 @@
 /**
  * How full each mailbox is, so that a full one refuses (protocol §6).
  *
- * Counted in memory: measured once, then carried along with what this process stores and deletes. What the database
- * collected by itself is not seen, so a mailbox that looks full is measured again before anyone is refused.
+ * The counts in storage are exact; here they are read once, and carried along with what this process adds and removes.
+ * Where other processes fill the same mailbox, a count is good for a quarter of the room that it left, and for a tenth
+ * of a second. Expired messages of a stretch that is not over are still counted: so a mailbox that looks full is looked
+ * through before it refuses, again only when the next of its messages has expired, and at most once a second.
  * @module
  */
 import { type Address, addressKey } from "../address.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, sleep } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { RequestError } from "../errors.ts";
 import { QUEUES } from "../limits.ts";
-import type { Store } from "../store/mod.ts";
+import { type Amount, bucketOf, type MailboxEntry, type Store } from "../store/mod.ts";
 
-/** A full mailbox is measured again no more often than this. */
-const MEASURE_AGAIN_MS = 5_000;
+/** How long a count is good where other processes may change it, and for which part of the room. */
+const LEASE_MS = 100;
+const LEASE_SHARE = 4;
 
+/** A mailbox is looked through no more often than this. */
+const LOOK_MS = 1_000;
+
+/** How often it is looked whether storage has what is under way, and how long at most. */
+const QUIET_MS = { look: 1, most: 100 } as const;
+
+/** Transient messages live for seconds, and are not counted in storage: each mailbox takes so many a minute. */
+const TRANSIENT = { messagesMax: 1_000, perMs: 60_000 } as const;
+
+/** What is known of one mailbox. */
 interface Depth {
   messages: number;
   bytes: number;
-  readonly measuredAt: number;
+  /** Messages that come or go, of which it is not known yet whether storage has it: they are not in its counts. */
+  unsettled: number;
+  /** The stretch of expiry in which it was counted: what was in those before is not in it. */
+  countedIn: number;
+  /** How much this process may add before it counts again, and until when. */
+  leaseMessages: number;
+  leaseBytes: number;
+  leaseEndsAt: number;
+  /** From when on looking through it may find room, and when that was last done; by the wall clock. */
+  nextExpiryAt: number;
+  lookedAt: number;
+  transients: number;
+  transientsSince: number;
+}
+
+/** A message as it is counted. */
+export interface Counted {
+  readonly bytes: number;
+  readonly transient: boolean;
+}
+
+/** A message that asks for room. */
+export interface Asking extends Counted {
+  /** Milliseconds since the epoch: from then on looking the mailbox through finds its room again. */
+  readonly expiresAt: number;
 }
 
 /** The depth of the mailboxes that are in use. */
 export class Depths {
   readonly #depths = new Map<string, Depth>();
-  readonly #measuring = new Map<string, Promise<Depth>>();
+  readonly #reading = new Map<string, Promise<Depth>>();
 
   constructor(
     private readonly config: Pick<Config, "mailboxMessagesMax" | "mailboxBytesMax">,
-    private readonly mailboxes: Store["mailboxes"],
+    private readonly store: Pick<Store, "mailboxes" | "waiting" | "database">,
     private readonly clock: Clock,
   ) {}
 
   /**
-   * Makes sure that the mailbox takes a message of so many bytes, and counts it.
+   * Counts a message in if the mailbox takes it. It must be settled: `settled` once it is stored, or `release`.
    *
-   * @returns nothing, or a promise where the mailbox must be measured first.
-   * @throws {RequestError} `mailbox_full`; also by rejection.
+   * @returns whether it does, or a promise of that where the mailbox must be counted first.
    */
-  reserve(address: Address, epoch: string, bytes: number): void | Promise<void> {
-    const key = `${addressKey(address)}/${epoch}`;
+  reserve(address: Address, epoch: string, message: Asking): boolean | Promise<boolean> {
+    const key = keyOf(address, epoch);
     const depth = this.#depths.get(key);
-    if (depth === undefined || (!this.#fits(depth, bytes) && this.#isOld(depth))) {
-      return this.#measure(key, address, epoch).then((measured) => this.#add(measured, bytes));
-    }
-    this.#add(depth, bytes);
+    if (depth === undefined || this.#isStale(depth)) return this.#count(key, address, epoch, message);
+    return this.#admit(depth, address, epoch, message);
   }
 
-  /** A message left the mailbox, or was not stored after all. */
-  release(address: Address, epoch: string, bytes: number): void {
-    const depth = this.#depths.get(`${addressKey(address)}/${epoch}`);
+  /** A message that had its room is stored, or one that left is deleted. */
+  settled(address: Address, epoch: string, message: Counted): void {
+    const depth = message.transient ? undefined : this.#depths.get(keyOf(address, epoch));
+    if (depth !== undefined) depth.unsettled = Math.max(0, depth.unsettled - 1);
+  }
+
+  /** A message that had its room was not stored. */
+  release(address: Address, epoch: string, message: Counted): void {
+    this.left(address, epoch, message);
+    this.settled(address, epoch, message);
+    this.settled(address, epoch, message);
+  }
+
+  /** A message left the mailbox. It must be `settled` once it is deleted. */
+  left(address: Address, epoch: string, { bytes, transient }: Counted): void {
+    const depth = transient ? undefined : this.#depths.get(keyOf(address, epoch));
     if (depth === undefined) return;
     depth.messages = Math.max(0, depth.messages - 1);
     depth.bytes = Math.max(0, depth.bytes - bytes);
+    depth.unsettled++;
   }
 
-  #add(depth: Depth, bytes: number): void {
-    if (!this.#fits(depth, bytes)) throw new RequestError("mailbox_full", "the recipient's mailbox is full");
-    depth.messages++;
-    depth.bytes += bytes;
+  async #count(key: string, address: Address, epoch: string, message: Asking): Promise<boolean> {
+    await this.#quiet(this.#depths.get(key));
+    const depth = this.#depths.get(key);
+    if (depth !== undefined && !this.#isStale(depth)) {
+      return await this.#admit(depth, address, epoch, message);
+    }
+    return await this.#admit(await this.#read(key, address, epoch), address, epoch, message);
   }
 
-  #fits(depth: Depth, bytes: number): boolean {
+  /** Waits until storage has what this process has under way in a mailbox; not for ever, for one that is never quiet. */
+  async #quiet(depth: Depth | undefined): Promise<void> {
+    const endsAt = this.clock.monotonic() + QUIET_MS.most;
+    while (depth !== undefined && depth.unsettled > 0 && this.clock.monotonic() < endsAt) {
+      await sleep(this.clock, QUIET_MS.look);
+    }
+  }
+
+  #admit(depth: Depth, address: Address, epoch: string, message: Asking): boolean | Promise<boolean> {
+    if (this.#fits(depth, message)) return this.#add(depth, message);
+    const now = this.clock.now();
+    if (now < depth.nextExpiryAt || Math.abs(now - depth.lookedAt) < LOOK_MS) return false;
+    depth.lookedAt = now;
+    return this.#look(depth, address, epoch).then(() =>
+      this.#fits(depth, message) && this.#add(depth, message)
+    );
+  }
+
+  #fits(depth: Depth, { bytes }: Counted): boolean {
     return depth.messages < this.config.mailboxMessagesMax &&
       depth.bytes + bytes <= this.config.mailboxBytesMax;
   }
 
-  #isOld(depth: Depth): boolean {
-    return this.clock.monotonic() - depth.measuredAt > MEASURE_AGAIN_MS;
+  #add(depth: Depth, { bytes, transient, expiresAt }: Asking): boolean {
+    if (transient) {
+      const now = this.clock.monotonic();
+      if (now - depth.transientsSince > TRANSIENT.perMs) {
+        depth.transients = 0;
+        depth.transientsSince = now;
+      }
+      return ++depth.transients <= TRANSIENT.messagesMax;
+    }
+    depth.messages++;
+    depth.bytes += bytes;
+    depth.unsettled++;
+    depth.leaseMessages--;
+    depth.leaseBytes -= bytes;
+    depth.nextExpiryAt = Math.min(depth.nextExpiryAt, expiresAt);
+    return true;
   }
 
-  #measure(key: string, address: Address, epoch: string): Promise<Depth> {
-    let measuring = this.#measuring.get(key);
-    if (measuring === undefined) {
-      measuring = this.mailboxes.measure(address, epoch).then((measured) => {
-        const depth = { ...measured, measuredAt: this.clock.monotonic() };
-        if (this.#depths.size >= QUEUES.depthsMax) {
-          for (const oldest of this.#depths.keys()) {
-            this.#depths.delete(oldest);
-            break;
-          }
-        }
-        this.#depths.set(key, depth);
-        return depth;
-      }).finally(() => this.#measuring.delete(key));
-      this.#measuring.set(key, measuring);
-    }
-    return measuring;
+  #isStale(depth: Depth): boolean {
+    if (depth.countedIn !== bucketOf(this.clock.now())) return true;
+    if (!this.store.database.isShared) return false;
+    return depth.leaseMessages <= 0 || depth.leaseBytes <= 0 || this.clock.monotonic() >= depth.leaseEndsAt;
   }
+
+  /** Reads the counts; those who ask meanwhile wait for the same read. */
+  #read(key: string, address: Address, epoch: string): Promise<Depth> {
+    let reading = this.#reading.get(key);
+    if (reading === undefined) {
+      reading = this.store.waiting.read(address, epoch)
+        .then(({ open }) => this.#remember(key, open))
+        .finally(() => this.#reading.delete(key));
+      this.#reading.set(key, reading);
+    }
+    return reading;
+  }
+
+  /** Looks through a mailbox: what has expired goes, and counts that are wrong are put right. */
+  async #look(depth: Depth, address: Address, epoch: string): Promise<void> {
+    const { mailboxes, waiting } = this.store;
+    await this.#quiet(depth);
+    const before = await waiting.read(address, epoch);
+    const now = this.clock.now();
+    const found = new Map<number, { messages: number; bytes: number }>();
+    const expired: { entry: MailboxEntry; bytes: number }[] = [];
+    depth.nextExpiryAt = Number.POSITIVE_INFINITY; // what is added meanwhile lowers it too
+    await mailboxes.scan(address, epoch, (entry) => {
+      if (entry.transient) return;
+      const bytes = entry.ciphertext.length;
+      const amount = found.get(bucketOf(entry.expiresAt)) ?? { messages: 0, bytes: 0 };
+      amount.messages++;
+      amount.bytes += bytes;
+      found.set(bucketOf(entry.expiresAt), amount);
+      if (entry.expiresAt <= now) expired.push({ entry: withoutContent(entry), bytes });
+      else depth.nextExpiryAt = Math.min(depth.nextExpiryAt, entry.expiresAt);
+    });
+    const after = await waiting.read(address, epoch);
+    // Only if nothing came or went meanwhile, what was found is what should have been counted.
+    if (depth.unsettled === 0 && isSame(before.byBucket, after.byBucket)) {
+      const error = waiting.correct(address, epoch, after.byBucket, found);
+      depth.messages += error.messages;
+      depth.bytes += error.bytes;
+    }
+    for (const { entry, bytes } of expired) {
+      const counted = { bytes, transient: bucketOf(entry.expiresAt) < depth.countedIn };
+      this.left(address, epoch, counted);
+      mailboxes.expire(address, entry, bytes, () => this.settled(address, epoch, counted));
+    }
+  }
+
+  #remember(key: string, { messages, bytes }: Amount): Depth {
+    const now = this.clock.monotonic();
+    const share = (room: number) => Math.max(1, Math.floor(room / LEASE_SHARE));
+    const depth: Depth = {
+      unsettled: 0,
+      nextExpiryAt: 0,
+      lookedAt: Number.NEGATIVE_INFINITY,
+      transients: 0,
+      transientsSince: now,
+      ...this.#depths.get(key),
+      countedIn: bucketOf(this.clock.now()),
+      messages,
+      bytes,
+      leaseMessages: share(this.config.mailboxMessagesMax - messages),
+      leaseBytes: share(this.config.mailboxBytesMax - bytes),
+      leaseEndsAt: now + LEASE_MS,
+    };
+    this.#depths.delete(key);
+    if (this.#depths.size >= QUEUES.depthsMax) {
+      for (const oldest of this.#depths.keys()) {
+        this.#depths.delete(oldest);
+        break;
+      }
+    }
+    this.#depths.set(key, depth);
+    return depth;
+  }
+}
+
+function keyOf(address: Address, epoch: string): string {
+  return `${addressKey(address)}/${epoch}`;
+}
+
+/** The entry without the bytes that would keep the whole row in memory. */
+function withoutContent(entry: MailboxEntry): MailboxEntry {
+  return { ...entry, ciphertext: new Uint8Array(), messageId: new Uint8Array() };
+}
+
+function isSame(a: ReadonlyMap<number, Amount>, b: ReadonlyMap<number, Amount>): boolean {
+  return a.size === b.size && [...a].every(([bucket, { messages, bytes }]) => {
+    const other = b.get(bucket);
+    return other?.messages === messages && other.bytes === bytes;
+  });
 }

@@ -21,6 +21,8 @@ export interface Listener {
   preKeysLow(): void;
   /** A newer connection has its address. */
   replaced(): void;
+  /** Its device was unregistered by another one of its user. */
+  unregistered(): void;
 }
 
 /** What this process knows of an address that has, or just had, a connection here. */
@@ -80,6 +82,16 @@ export class Doorbell {
     const owner = this.#presences.get(addressKey(address))?.owner ?? null;
     if (owner === null) this.sessions.ring(address, "low");
     else owner.preKeysLow();
+  }
+
+  /** Whether the address has a connection in this process. */
+  isConnected(address: Address): boolean {
+    return (this.#presences.get(addressKey(address))?.owner ?? null) !== null;
+  }
+
+  /** A device was unregistered by another one of its user. */
+  unregistered(address: Address): void {
+    this.#presences.get(addressKey(address))?.owner?.unregistered();
   }
 
   /** Forgets addresses that have been left for long, and what was acknowledged long ago. Call it now and then. */

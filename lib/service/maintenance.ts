@@ -3,6 +3,7 @@
  * @module
  */
 import type { Address } from "../address.ts";
+import { sleep } from "../clock.ts";
 import { TIMES } from "../limits.ts";
 import { logger } from "../log.ts";
 import type { Core } from "./core.ts";
@@ -17,11 +18,12 @@ const EVERY_MS = {
   rates: 60_000,
   ids: 20_000,
   trash: 5_000,
+  accepted: 30_000,
   unseen: 60_000,
 } as const;
 
-/** The wait between portions of trash while there is some. */
-const TRASH_PAUSE_MS = 50;
+/** The wait between portions of what is deleted, while there is more. */
+const PORTION_PAUSE_MS = 20;
 
 /** How many devices are looked at in one go, to find those that nobody has seen. */
 const UNSEEN_PAGE = 200;
@@ -37,7 +39,8 @@ export class Maintenance {
     this.#every(EVERY_MS.sweep, () => doorbell.sweep());
     this.#every(EVERY_MS.rates, () => Object.values(rates).forEach((budget) => budget.sweep()));
     this.#every(EVERY_MS.ids, () => store.ids.reserve());
-    this.#every(EVERY_MS.trash, () => this.#emptyTrash());
+    this.#every(EVERY_MS.trash, () => this.#inPortions(() => store.trash.sweep()));
+    this.#every(EVERY_MS.accepted, () => this.#inPortions(() => store.accepted.sweep()));
     this.#every(EVERY_MS.unseen, () => this.#removeUnseen());
   }
 
@@ -67,11 +70,9 @@ export class Maintenance {
     arm();
   }
 
-  async #emptyTrash(): Promise<void> {
-    const { clock, store } = this.core;
-    while (!this.#stopped.signal.aborted && await store.trash.sweep()) {
-      await new Promise<void>((resolve) => clock.setTimer(TRASH_PAUSE_MS, resolve));
-    }
+  /** Deletes portion by portion, so that senders get their turn in between. */
+  async #inPortions(sweep: () => Promise<boolean>): Promise<void> {
+    while (!this.#stopped.signal.aborted && await sweep()) await sleep(this.core.clock, PORTION_PAUSE_MS);
   }
 
   /** Looks at the next devices; a round over all of them takes as long as it takes. */
@@ -82,6 +83,7 @@ export class Maintenance {
     const isUnseen = (seenAt: number) => clock.now() - seenAt > config.deviceUnseenMs;
     for (const { address, device } of page) {
       if (this.#stopped.signal.aborted || !isUnseen(device.record.seenAt)) continue;
+      if (this.core.doorbell.isConnected(address)) continue;
       await removeDevice(this.core, address, isUnseen);
       log.info("a device that nobody had seen was unregistered: {device}", { device: address.deviceId });
     }

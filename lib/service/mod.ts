@@ -3,31 +3,40 @@
  * @module
  */
 import type { Address } from "../address.ts";
-import type { DeviceKeys, OutgoingMessage, PreKeyBundle } from "../domain.ts";
+import type {
+  Accepted,
+  DeviceKeys,
+  OutgoingMessage,
+  OutgoingMessages,
+  PreKeyBundle,
+  PreKeyRequest,
+  UserDevice,
+} from "../domain.ts";
 import type { Core } from "./core.ts";
 import type { Listener } from "./doorbell.ts";
 import { Receiver } from "./receive.ts";
 import { register, type Registered } from "./register.ts";
+import { requestDevices } from "./request_devices.ts";
 import { requestPreKeys } from "./request_prekeys.ts";
 import { sendMessage, type SendSettled } from "./send_message.ts";
+import { sendMessages } from "./send_messages.ts";
 import { unregister } from "./unregister.ts";
 
 export { type Core, createCore } from "./core.ts";
 export type { Listener } from "./doorbell.ts";
 export { Maintenance } from "./maintenance.ts";
-export type { MailboxEntry } from "../store/mod.ts";
+export type { LostReport, MailboxEntry } from "../store/mod.ts";
 export type { OwnDevice, Receiver } from "./receive.ts";
 export type { Registered } from "./register.ts";
 
 /** The use cases, as sessions call them. Each is documented in its own file. */
 export interface Service {
   register(owner: Address, keys: DeviceKeys): Promise<Registered>;
-  unregister(owner: Address): Promise<void>;
-  requestPreKeys(
-    requester: Address,
-    request: { readonly userId: string; readonly knownDeviceIds: readonly number[] },
-  ): Promise<PreKeyBundle[]>;
+  unregister(requester: Address, deviceId?: number): Promise<void>;
+  requestPreKeys(requester: Address, request: PreKeyRequest): Promise<PreKeyBundle[]>;
+  requestDevices(requester: Address, userId: string): Promise<UserDevice[]>;
   sendMessage(from: Address, message: OutgoingMessage, settled: SendSettled): void | Promise<void>;
+  sendMessages(from: Address, messages: OutgoingMessages): Promise<Accepted>;
   receive(address: Address, listener: Listener): Receiver;
 }
 
@@ -35,9 +44,11 @@ export interface Service {
 export function createService(core: Core): Service {
   return {
     register: async (owner, keys) => await register(core, owner, keys),
-    unregister: (owner) => unregister(core, owner),
+    unregister: (requester, deviceId) => unregister(core, requester, deviceId),
     requestPreKeys: (requester, request) => requestPreKeys(core, requester, request),
+    requestDevices: (requester, userId) => requestDevices(core, requester, userId),
     sendMessage: (from, message, settled) => sendMessage(core, from, message, settled),
+    sendMessages: (from, messages) => sendMessages(core, from, messages),
     receive: (address, listener) => new Receiver(core, address, listener),
   };
 }

@@ -4,9 +4,10 @@
  */
 import type { Address } from "../address.ts";
 import { sleep } from "../clock.ts";
+import type { RequestError } from "../errors.ts";
 import { TIMES } from "../limits.ts";
 import { logger } from "../log.ts";
-import type { MailboxEntry } from "../store/mod.ts";
+import type { LostReport, MailboxEntry } from "../store/mod.ts";
 import type { Core } from "./core.ts";
 import type { Listener, Presence } from "./doorbell.ts";
 
@@ -15,10 +16,14 @@ const log = logger("service");
 /** The wait before something that storage refused is tried again. */
 const RETRY_MS = 1_000;
 
+/** How often within DEVICE_UNSEEN it is written down that a device was seen. */
+const SEEN_PER_UNSEEN = 8;
+
 /** What a connection learns about its device when it opens. */
 export interface OwnDevice {
   readonly epoch: string;
-  /** How many one-time prekeys are left, counted up to the limit of PreKeysLow. */
+  readonly registrationId: number;
+  /** How many one-time prekeys are left. */
   readonly preKeys: number;
 }
 
@@ -43,45 +48,65 @@ export class Receiver {
     return this.#left.signal.aborted;
   }
 
-  /** Reads what is known of the device, and writes down that it was seen. Tried again until it works or is left. */
+  /**
+   * Reads what is known of the device, and writes down that it was seen.
+   *
+   * @returns `null` if the device is not registered.
+   * @throws {RequestError} `unavailable`.
+   */
   async readOwnDevice(): Promise<OwnDevice | null> {
-    const { store, config, clock } = this.core;
+    const { store, clock } = this.core;
+    const { device, list } = await store.devices.readWithList(this.address);
+    const listed = list.devices.get(this.address.deviceId);
+    if (device === null || listed === undefined) return null;
+    const { epoch, seenAt } = device.record;
+    const now = clock.now();
+    // Often enough that nobody who comes back in time counts as unseen.
+    const seenMs = Math.min(TIMES.seenMs, this.core.config.deviceUnseenMs / SEEN_PER_UNSEEN);
+    if (now - seenAt > seenMs) void store.registrations.seen(this.address, device, now).catch(() => {});
+    return {
+      epoch,
+      registrationId: listed.registrationId,
+      preKeys: await store.preKeys.count(this.address, epoch),
+    };
+  }
+
+  /** The same, tried again until storage answers or the place is given up. */
+  async awaitOwnDevice(): Promise<OwnDevice | null> {
     while (!this.hasLeft) {
       try {
-        const device = await store.devices.read(this.address);
-        if (device === null) return null;
-        const { epoch, seenAt } = device.record;
-        const now = clock.now();
-        if (now - seenAt > TIMES.seenMs) {
-          void store.registrations.seen(this.address, device, now).catch(() => {});
-        }
-        return { epoch, preKeys: await store.preKeys.count(this.address, epoch, config.preKeysLow) };
+        return await this.readOwnDevice();
       } catch (error) {
         log.warn("a mailbox can't be opened yet: {reason}", { reason: String(error) });
-        await sleep(clock, RETRY_MS * (0.5 + Math.random()));
+        await sleep(this.core.clock, RETRY_MS * (0.5 + Math.random()));
       }
     }
     return null;
   }
 
   /**
-   * Reads from the head of the mailbox what may be delivered: neither expired nor acknowledged.
+   * Reads from the head of the mailbox what may be delivered: not under way, nor acknowledged, nor expired.
    *
    * @param limit how many rows are looked at.
    * @param wants told each entry in order; says whether it wants more.
    * @returns whether the end was reached: nothing more waited when this began.
    * @throws {RequestError} `unavailable`.
    */
-  async read(epoch: string, limit: number, wants: (entry: MailboxEntry) => boolean): Promise<boolean> {
+  async read(
+    epoch: string,
+    limit: number,
+    isUnderWay: (entry: MailboxEntry) => boolean,
+    wants: (entry: MailboxEntry) => boolean,
+  ): Promise<boolean> {
     const { acknowledged } = this.#presence;
     const now = this.core.clock.now();
     acknowledged.readBegins();
     try {
       const rows = limit + Math.min(acknowledged.size, limit);
       return await this.core.store.mailboxes.page(this.address, epoch, rows, (entry) => {
-        if (acknowledged.has(entry.idKey)) return true;
+        if (isUnderWay(entry) || acknowledged.has(entry.idKey)) return true;
         if (entry.expiresAt > now) return wants(entry);
-        this.#remove(entry, false);
+        this.#remove(entry, { mayComeAgain: false, isExpired: true });
         return true;
       });
     } finally {
@@ -103,7 +128,7 @@ export class Receiver {
     this.core.metrics.counts.messagesAcknowledged++;
     // If its sender's commit is still on the way back to us, it may be handed over yet.
     const age = this.core.clock.now() - entry.timestamp;
-    this.#remove(entry, wasRead && Math.abs(age) < TIMES.acknowledgedMs);
+    this.#remove(entry, { mayComeAgain: wasRead && Math.abs(age) < TIMES.acknowledgedMs, isExpired: false });
   }
 
   /** Gives the place up. */
@@ -113,20 +138,43 @@ export class Receiver {
     this.core.doorbell.leave(this.address, this.listener, hasUnacknowledged);
   }
 
-  #remove(entry: MailboxEntry, mayComeAgain: boolean): void {
+  /** How many messages the mailbox lost since somebody was told, and what to clear when that is done. */
+  async readLost(epoch: string): Promise<{ lost: number; report: LostReport }> {
+    // What was lost, or told, a moment ago may still be on its way to storage.
+    await this.core.store.writer.flushed(this.address.userId);
+    return await this.core.store.waiting.read(this.address, epoch);
+  }
+
+  /** The owner knows of what was lost. */
+  clearLost(epoch: string, report: LostReport): void {
+    this.core.store.waiting.clear(this.address, epoch, report);
+  }
+
+  #remove(
+    entry: MailboxEntry,
+    { mayComeAgain, isExpired }: { readonly mayComeAgain: boolean; readonly isExpired: boolean },
+  ): void {
     const { core, address } = this;
+    const { mailboxes } = core.store;
     const { acknowledged } = this.#presence;
+    if (acknowledged.has(entry.idKey)) return;
     acknowledged.add(entry.idKey);
-    core.depths.release(address, entry.epoch, entry.ciphertext.length);
-    const remove = (attempts: number): void => {
-      core.store.mailboxes.remove(address, entry.epoch, entry.id, (error) => {
-        if (error === null || attempts === 0) {
-          acknowledged.deleted(entry.idKey, mayComeAgain || error !== null);
-        } // Storage swallowed it: until it is back, the message is only remembered.
-        else core.clock.setTimer(RETRY_MS * (0.5 + Math.random()), () => remove(attempts - 1));
+    const counted = { bytes: entry.ciphertext.length, transient: entry.transient };
+    core.depths.left(address, entry.epoch, counted);
+    const settle = (attempts: number) => (error: RequestError | null): void => {
+      if (attempts === REMOVE_ATTEMPTS) core.depths.settled(address, entry.epoch, counted);
+      if (error === null || attempts === 0) {
+        acknowledged.deleted(entry.idKey, mayComeAgain || error !== null);
+        return;
+      }
+      // Storage swallowed it: until it is back, the message is only remembered.
+      core.clock.setTimer(RETRY_MS * (0.5 + Math.random()), () => {
+        mailboxes.discard(address, entry.epoch, entry.id, settle(attempts - 1));
       });
     };
-    remove(REMOVE_ATTEMPTS);
+    const first = settle(REMOVE_ATTEMPTS);
+    if (isExpired) mailboxes.expire(address, entry, entry.ciphertext.length, first);
+    else mailboxes.remove(address, entry, first);
   }
 
   /** Claims the address in storage and listens there, for as long as the place is kept. */
@@ -147,9 +195,10 @@ export class Receiver {
     }
   }
 
-  /** Rewrites the session record before it expires. */
+  /** Rewrites the session record before it expires, and writes down that the device is still there. */
   #renew(): void {
     const { store, clock } = this.core;
+    void this.readOwnDevice().catch(() => {});
     void store.sessions.claim(this.address, this.#connectionId).catch(() => {});
     const renewal = clock.setTimer(TIMES.sessionRenewMs, () => this.#renew());
     this.#left.signal.addEventListener("abort", () => renewal.cancel(), { once: true });

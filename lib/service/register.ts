@@ -49,11 +49,12 @@ async function attempt(core: Core, owner: Address, keys: DeviceKeys): Promise<Re
   const installed = sameInstallation(judged, owner, keys);
   const epoch = installed?.record.epoch ?? randomName();
   if (installed === null) requireRoom(core, judged.list, owner);
-  const { fresh, pooled } = await store.preKeys.selectNew(owner, epoch, keys.preKeys, config.preKeysMax);
-  if (pooled + fresh.length > config.preKeysMax) {
+  const { change, size } = await store.preKeys.judge(owner, epoch, keys.preKeys, keys.replace);
+  if (size > config.preKeysMax) {
+    const before = size - change.fresh.length;
     throw new RequestError(
       "too_many",
-      `the device has ${pooled} one-time prekeys, ${fresh.length} more would pass the limit of ${config.preKeysMax}`,
+      `the device has ${before} one-time prekeys, ${change.fresh.length} more would pass the limit of ${config.preKeysMax}`,
     );
   }
   const { deviceId } = owner;
@@ -67,15 +68,15 @@ async function attempt(core: Core, owner: Address, keys: DeviceKeys): Promise<Re
       epoch,
       revision: randomName(),
       signedPreKey,
-      nextPreKey: (installed?.record.nextPreKey ?? 0) + fresh.length,
+      nextPreKey: (installed?.record.nextPreKey ?? 0) + change.fresh.length,
       registeredAt: installed?.record.registeredAt ?? now,
       seenAt: now,
     },
-    preKeys: fresh,
+    pool: change,
   });
   if (!isStored) return null;
   metrics.counts.registrations++;
-  return { epoch, stored: fresh.length, skipped: keys.preKeys.length - fresh.length };
+  return { epoch, stored: change.fresh.length, skipped: keys.preKeys.length - change.fresh.length };
 }
 
 /** The device as it is, if the keys are of the same installation; `null` if they are of a new one. */

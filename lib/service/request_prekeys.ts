@@ -3,8 +3,9 @@
  * @module
  */
 import { type Address, addressKey } from "../address.ts";
-import type { PreKeyBundle } from "../domain.ts";
+import type { PreKeyBundle, PreKeyRequest } from "../domain.ts";
 import { RequestError } from "../errors.ts";
+import type { ClaimOf } from "../store/mod.ts";
 import { type Core, requireCount, untilUndisturbed } from "./core.ts";
 
 /**
@@ -12,6 +13,8 @@ import { type Core, requireCount, untilUndisturbed } from "./core.ts";
  * nobody else gets, for as long as there are some.
  *
  * @param requester as authenticated: its user's budgets pay.
+ * A request that repeats a ClaimID within ten minutes gets the same keys, and takes no new ones.
+ *
  * @returns the bundles, in no particular order; none if every device is known.
  * @throws {RequestError} `unknown_user` if the user has no device; `too_large`; `rate_limited`, with nothing taken;
  * `unavailable`, after which keys may have been taken that nobody gets.
@@ -19,17 +22,25 @@ import { type Core, requireCount, untilUndisturbed } from "./core.ts";
 export async function requestPreKeys(
   core: Core,
   requester: Address,
-  request: { readonly userId: string; readonly knownDeviceIds: readonly number[] },
+  request: PreKeyRequest,
 ): Promise<PreKeyBundle[]> {
-  const { userId, knownDeviceIds } = request;
+  const { userId, knownDeviceIds, claimId } = request;
   requireCount("KnownDeviceIDs", knownDeviceIds.length, core.config.knownDevicesMax);
-  core.rates.claims.require(requester.userId, 1);
+  // What a claim was given before is free; everything else needs something left.
+  if (claimId === undefined) core.rates.claims.require(requester.userId);
   const { devices } = await core.store.devices.readList(userId);
   if (devices.size === 0) throw new RequestError("unknown_user");
   const known = new Set(knownDeviceIds);
   const wanted = [...devices.keys()].filter((deviceId) => !known.has(deviceId));
-  pay(core, requester, wanted.map((deviceId) => ({ userId, deviceId })));
-  const bundles = await Promise.all(wanted.map((deviceId) => takeBundle(core, { userId, deviceId })));
+  const claim = claimId === undefined ? null : { requester, claimId };
+  const addresses = wanted.map((deviceId) => ({ userId, deviceId }));
+  // What the same claim was given before costs nothing again.
+  const claimed = claim === null ? [] : await core.store.preKeys.claimed(
+    claim,
+    addresses.map((address) => [address, devices.get(address.deviceId)?.epoch]),
+  );
+  pay(core, requester, addresses.filter((_, i) => !claimed[i]));
+  const bundles = await Promise.all(addresses.map((address) => takeBundle(core, address, claim)));
   return bundles.filter((bundle) => bundle !== GONE);
 }
 
@@ -45,20 +56,22 @@ function pay({ rates }: Core, requester: Address, devices: readonly Address[]): 
 /** The device was removed meanwhile: it is left out. */
 const GONE = Symbol("gone");
 
-function takeBundle(core: Core, address: Address): Promise<PreKeyBundle | typeof GONE> {
+function takeBundle(
+  core: Core,
+  address: Address,
+  claim: ClaimOf | null,
+): Promise<PreKeyBundle | typeof GONE> {
   const { store, config, clock, metrics } = core;
   return core.serial.run(addressKey(address), () =>
     untilUndisturbed(clock, async () => {
       const { device, list } = await store.devices.readWithList(address);
       const listed = list.devices.get(address.deviceId);
       if (device === null || listed === undefined) return GONE;
-      const taken = await store.preKeys.take(address, device, config.preKeyOrder, config.preKeysLow);
+      const taken = await store.preKeys.take(address, { device, listed }, config.preKeyOrder, claim);
       if (taken === null) return null;
-      if (taken.preKey === null) metrics.counts.preKeysExhausted++;
+      if (taken.bundle.preKey === null) metrics.counts.preKeysExhausted++;
       else metrics.counts.preKeysTaken++;
       if (taken.remaining < config.preKeysLow) core.doorbell.preKeysLow(address);
-      const { registrationId, identityKey } = listed;
-      const { signedPreKey } = device.record;
-      return { ...address, registrationId, identityKey, signedPreKey, preKey: taken.preKey };
+      return { ...address, ...taken.bundle };
     }));
 }

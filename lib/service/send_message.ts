@@ -1,21 +1,21 @@
 /**
- * UserMessage: a message to one device is accepted once it is durable (protocol §3, §5).
+ * UserMessage: a message to one device is accepted once it is durable (protocol §3, §4, §5).
  * @module
  */
-import { type Address, addressKey } from "../address.ts";
-import type { OutgoingMessage } from "../domain.ts";
+import type { Address } from "../address.ts";
+import type { Accepted, OutgoingMessage } from "../domain.ts";
 import { RequestError } from "../errors.ts";
-import type { ListedDevice } from "../store/mod.ts";
-import { type Core, requireSize } from "./core.ts";
+import type { ListedDevice, SendIdentity } from "../store/mod.ts";
+import { type Core, untilUndisturbed } from "./core.ts";
+import { asking, mailboxFull, payForSends, post, toStored } from "./sends.ts";
 
-/** Told once how a send ended: an error, or `null` and when it was accepted, in milliseconds since the epoch. */
-export type SendSettled = (error: RequestError | null, acceptedAt: number) => void;
+/** Told once how a send ended: an error, or what it was accepted as. */
+export type SendSettled = (error: RequestError | null, accepted: Accepted) => void;
 
-/** Bytes that one unit of the budget for a pair pays for. */
-const PAIR_UNIT_BYTES = 4_096;
+/** What a send that failed was accepted as. */
+const NOT_ACCEPTED: Accepted = { at: 0, fullDeviceIds: [] };
 
-/** A transient message is of no use after this. */
-const TRANSIENT_MS_MAX = 10_000;
+const NONE_FULL: readonly number[] = [];
 
 /**
  * Stores a message for its recipient, and has it delivered.
@@ -33,30 +33,23 @@ export function sendMessage(
   message: OutgoingMessage,
   settled: SendSettled,
 ): void | Promise<void> {
-  const { to, ciphertext } = message;
-  requireSize("ciphertext", ciphertext.length, core.config.messageBytesMax);
-  core.rates.sends.take(from.userId);
-  if (to.userId !== from.userId) {
-    const units = Math.max(1, Math.ceil(ciphertext.length / PAIR_UNIT_BYTES));
-    core.rates.pair.take(`${from.userId}>${addressKey(to)}`, units);
-  }
+  const { to, retry, messageId } = message;
+  payForSends(core, from, [message]);
+  if (retry && messageId !== undefined) return sendAgain(core, from, message, messageId, settled);
   // A list at hand is good enough to accept a message; a refusal rests on the database.
   const device = core.store.devices.cachedList(to.userId)?.devices.get(to.deviceId);
-  if (device === undefined) return sendAfterLook(core, from, message, settled);
+  if (device === undefined) {
+    return readDevice(core, to).then((found) => store(core, from, message, found, settled));
+  }
   return store(core, from, message, device, settled);
 }
 
-async function sendAfterLook(
-  core: Core,
-  from: Address,
-  message: OutgoingMessage,
-  settled: SendSettled,
-): Promise<void> {
-  const { devices } = await core.store.devices.readList(message.to.userId);
+async function readDevice(core: Core, to: Address): Promise<ListedDevice> {
+  const { devices } = await core.store.devices.readList(to.userId);
   if (devices.size === 0) throw new RequestError("unknown_user");
-  const device = devices.get(message.to.deviceId);
+  const device = devices.get(to.deviceId);
   if (device === undefined) throw new RequestError("unknown_device");
-  await store(core, from, message, device, settled);
+  return device;
 }
 
 /** Finds room in the mailbox, then queues the message. */
@@ -64,36 +57,71 @@ function store(
   core: Core,
   from: Address,
   message: OutgoingMessage,
-  device: ListedDevice,
+  { epoch }: ListedDevice,
   settled: SendSettled,
 ): void | Promise<void> {
-  const room = core.depths.reserve(message.to, device.epoch, message.ciphertext.length);
-  if (room instanceof Promise) return room.then(() => append(core, from, message, device, settled));
-  append(core, from, message, device, settled);
+  const { to, transient } = message;
+  const room = core.depths.reserve(to, epoch, asking(core, message));
+  const go = (hasRoom: boolean) => {
+    if (!hasRoom) throw mailboxFull(core, to, epoch, transient);
+    append(core, from, message, epoch, settled);
+  };
+  return room instanceof Promise ? room.then(go) : go(room);
 }
 
 function append(
   core: Core,
   from: Address,
   message: OutgoingMessage,
-  { epoch }: ListedDevice,
+  epoch: string,
   settled: SendSettled,
 ): void {
-  const { store, clock, config, doorbell, depths, metrics } = core;
-  const { to, ciphertext, transient } = message;
-  const id = store.ids.next();
-  const timestamp = clock.now();
-  const keptMs = transient ? Math.min(TRANSIENT_MS_MAX, config.retentionMs) : config.retentionMs;
-  const ttlMs = message.ttlSeconds === 0 ? keptMs : Math.min(message.ttlSeconds * 1_000, keptMs);
-  const messageId = message.messageId ?? id;
-  const stored = { id, from, messageId, timestamp, expiresAt: timestamp + ttlMs, transient, ciphertext };
-  const entry = store.mailboxes.append(to, epoch, stored, (error) => {
+  const { store, doorbell, depths, metrics } = core;
+  const { to, messageId, ciphertext, transient } = message;
+  const stored = toStored(core, from, message);
+  const accepted = { at: stored.timestamp, fullDeviceIds: NONE_FULL };
+  const companion = messageId === undefined
+    ? null
+    : store.accepted.remember(identityOf(from, to, messageId), accepted);
+  const entry = store.mailboxes.append(to, epoch, stored, companion, (error) => {
+    const counted = { bytes: ciphertext.length, transient };
     if (error !== null) {
-      depths.release(to, epoch, ciphertext.length);
-      return settled(error, 0);
+      depths.release(to, epoch, counted);
+      return settled(error, NOT_ACCEPTED);
     }
+    depths.settled(to, epoch, counted);
     metrics.counts.messagesAccepted++;
-    settled(null, timestamp);
+    settled(null, accepted);
     doorbell.handOver(to, entry);
   });
+}
+
+function identityOf(from: Address, to: Address, messageId: Uint8Array): SendIdentity {
+  return { from, toUserId: to.userId, toDeviceId: to.deviceId, messageId };
+}
+
+/** A send that may have been accepted before is stored once: looked up first, and checked in the commit. */
+async function sendAgain(
+  core: Core,
+  from: Address,
+  message: OutgoingMessage,
+  messageId: Uint8Array,
+  settled: SendSettled,
+): Promise<void> {
+  const { store, depths, clock } = core;
+  const { to, transient } = message;
+  const identity = identityOf(from, to, messageId);
+  const accepted = await untilUndisturbed(clock, async () => {
+    const before = await store.accepted.find(identity);
+    if (before !== null) return before;
+    const { epoch } = await readDevice(core, to);
+    if (!await depths.reserve(to, epoch, asking(core, message))) {
+      throw mailboxFull(core, to, epoch, transient);
+    }
+    const stored = toStored(core, from, message);
+    const accepted = { at: stored.timestamp, fullDeviceIds: NONE_FULL };
+    const copies = [{ to, epoch, message: stored }];
+    return await post(core, { userId: to.userId, copies, identity, accepted, mustBeNew: true, list: null });
+  });
+  settled(null, accepted);
 }

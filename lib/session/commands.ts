@@ -47,29 +47,43 @@ const handlers: Handlers = {
   register({ service, address, registered }, { keys }, reply) {
     unordered(service.register(address, keys), reply, (outcome) => {
       registered(outcome);
+      return [{ type: "ack", registered: outcome }];
+    });
+  },
+
+  unregister({ service, address, registered }, { deviceId }, reply) {
+    unordered(service.unregister(address, deviceId), reply, () => {
+      if (deviceId === undefined || deviceId === address.deviceId) registered(null);
       return [ACK];
     });
   },
 
-  unregister({ service, address, registered }, _request, reply) {
-    unordered(service.unregister(address), reply, () => {
-      registered(null);
-      return [ACK];
-    });
-  },
-
-  request_prekeys({ service, address }, request, reply) {
+  request_prekeys({ service, address }, { request }, reply) {
     unordered(service.requestPreKeys(address, request), reply, (bundles) => {
       if (bundles.length === 0) return [ACK];
       return bundles.map((bundle, i) => ({ type: "prekey", bundle, more: bundles.length - 1 - i }));
     });
   },
 
+  request_devices({ service, address }, { userId }, reply) {
+    unordered(
+      service.requestDevices(address, userId),
+      reply,
+      (devices) => [{ type: "devices", userId, devices }],
+    );
+  },
+
   user_message({ service, address }, { message }, reply) {
-    return service.sendMessage(address, message, (error) => {
-      if (error === null) reply.send(ACK);
+    return service.sendMessage(address, message, (error, accepted) => {
+      if (error === null) reply.send({ type: "ack", accepted });
       else reply.fail(error);
     });
+  },
+
+  async user_messages({ service, address }, { messages }, reply) {
+    // The next send waits until this one is stored: a change of the device list may have it judged again, and it must
+    // not fall behind.
+    reply.send({ type: "ack", accepted: await service.sendMessages(address, messages) });
   },
 };
 

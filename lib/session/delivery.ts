@@ -10,9 +10,11 @@
  * @module
  */
 import type { Clock, Timer } from "../clock.ts";
+import { RequestError } from "../errors.ts";
 import { QUEUES } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import type { MailboxEntry, Receiver } from "../service/mod.ts";
+import { incident } from "./incident.ts";
 import type { Outbox } from "./outbox.ts";
 
 interface UnderWay {
@@ -39,13 +41,18 @@ export class Delivery {
   #isReading = false;
   #isStopped = false;
   #retry: Timer | null = null;
+  #caughtUp: (() => void) | null;
 
+  /** @param caughtUp told once that everything has been sent that waited at the start. */
   constructor(
     private readonly receiver: Receiver,
     private readonly outbox: Outbox,
     private readonly clock: Clock,
     private readonly metrics: Metrics,
-  ) {}
+    caughtUp: () => void,
+  ) {
+    this.#caughtUp = caughtUp;
+  }
 
   /** The installation whose mailbox is delivered; `null` as long as the device is not registered. */
   get epoch(): string | null {
@@ -59,6 +66,7 @@ export class Delivery {
 
   /** Begins with the mailbox of an installation; what was under way for another one is forgotten. */
   begin(epoch: string | null): void {
+    if (epoch === null) this.#isCaughtUp();
     if (epoch === this.#epoch) return;
     this.#epoch = epoch;
     this.#window.clear();
@@ -90,7 +98,9 @@ export class Delivery {
     if (this.#isStopped) return;
     if (entry.epoch !== this.#epoch) return this.look();
     // What is in storage goes first; this one will be found there after it.
-    if (this.#unread && !this.#isReading) return this.pump();
+    if (this.#unread) return this.pump();
+    // It may have come by a read already, before its commit was known here.
+    if (this.#isKnown(entry)) return;
     const bytes = entry.ciphertext.length;
     if (this.#pending.length >= PENDING.messagesMax || this.#pendingBytes + bytes > PENDING.bytesMax) {
       this.#unread = true;
@@ -143,15 +153,18 @@ export class Delivery {
     let isAtEnd = false;
     let hasFailed = false;
     try {
-      isAtEnd = await this.receiver.read(epoch, before + QUEUES.windowMessagesMax, (entry) => {
+      const isUnderWay = (entry: MailboxEntry) => this.#underWay.has(entry.idKey);
+      isAtEnd = await this.receiver.read(epoch, before + QUEUES.windowMessagesMax, isUnderWay, (entry) => {
         if (this.#isStopped || this.#epoch !== epoch || this.#isFull()) return false;
         this.#deliver(entry, true);
         return !this.#isFull();
       });
-    } catch {
-      hasFailed = true; // storage is not available: already in the log
+    } catch (error) {
+      hasFailed = true;
+      if (!(error instanceof RequestError)) incident(error); // else storage is not available: already in the log
     }
     this.#isReading = false;
+    this.#pending = this.#pending.filter((entry) => !this.#isKnown(entry));
     if (this.#isStopped) return;
     if (this.#epoch !== epoch) return this.look();
     if (!isAtEnd) {
@@ -159,8 +172,13 @@ export class Delivery {
       this.#unread = true;
       this.#clearPending();
       if (hasFailed || this.#window.size === before) return this.#readLater();
-    }
+    } else this.#isCaughtUp();
     this.pump();
+  }
+
+  #isCaughtUp(): void {
+    this.#caughtUp?.();
+    this.#caughtUp = null;
   }
 
   #readLater(): void {
@@ -176,13 +194,18 @@ export class Delivery {
 
   #deliver(entry: MailboxEntry, wasRead: boolean): void {
     // A message may come both ways: read from storage, and handed over when its commit is known here.
-    if (this.#underWay.has(entry.idKey) || this.receiver.wasAcknowledged(entry)) return;
+    if (this.#isKnown(entry)) return;
     if (entry.expiresAt <= this.clock.now()) return;
     const sequence = this.outbox.push({ type: "user_message", message: entry });
     this.metrics.counts.messagesDelivered++;
     this.#window.set(sequence, { entry, wasRead });
     this.#underWay.add(entry.idKey);
     this.#windowBytes += entry.ciphertext.length;
+  }
+
+  /** Whether the message is under way, or was acknowledged. */
+  #isKnown(entry: MailboxEntry): boolean {
+    return this.#underWay.has(entry.idKey) || this.receiver.wasAcknowledged(entry);
   }
 
   #clearPending(): void {

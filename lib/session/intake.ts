@@ -17,7 +17,9 @@ const BUSY_RETRY_MS = 1_000;
 /** Takes requests, and has them carried out. */
 export class Intake {
   readonly #waiting: Envelope[] = [];
-  #isBusy = false;
+  /** Whether requests must wait: for the greeting, or for one whose place in the order is not known yet. */
+  #isBusy = true;
+  #hasStarted = false;
   #isStopped = false;
   #unanswered = 0;
   /** Requests refused since fewer than the bound were under way: a client that goes on all the same is flooding. */
@@ -36,6 +38,13 @@ export class Intake {
     return this.#unanswered === 0;
   }
 
+  /** Requests are taken up from here on; what came before waits until then. Once only. */
+  start(): void {
+    if (this.#hasStarted) return;
+    this.#hasStarted = true;
+    this.#goOn();
+  }
+
   /** Takes nothing more up. What is under way is still answered. */
   stop(): void {
     this.#isStopped = true;
@@ -51,9 +60,12 @@ export class Intake {
   take(envelope: Envelope): void {
     if (this.#isStopped) return;
     this.#unanswered++;
+    // A client's Error asks for nothing.
+    if (envelope.type === TYPE.error) return this.#carryOut(envelope);
     if (this.#unanswered > QUEUES.unansweredMax || this.outbox.isCongested) {
       this.#refusedInARow++;
-      if (this.#unanswered + this.#refusedInARow > QUEUES.unansweredCloseMax) {
+      if (this.#unanswered - 1 + this.#refusedInARow > QUEUES.unansweredCloseMax) {
+        this.#unanswered--;
         throw new ProtocolViolation(
           CLOSE.flooding,
           `more than ${QUEUES.unansweredCloseMax} unanswered requests`,

@@ -2,5 +2,6 @@
  * Sessions: the server's side of open connections.
  * @module
  */
-export { Session, type SessionContext } from "./session.ts";
+export type { SessionContext } from "./context.ts";
+export { Session } from "./session.ts";
 export type { Socket } from "./socket.ts";

@@ -1,6 +1,8 @@
 /**
  * What goes out on one connection: encoded for its version, and watched for a peer that does not read.
  *
+ * Where the version allows it, the envelopes of one turn of the event loop go out in one WebSocket message.
+ *
  * Invariant: while more than the bound waits, nothing is added but refusals; after half a minute the peer is given up.
  * @module
  */
@@ -8,24 +10,46 @@ import type { Clock } from "../clock.ts";
 import { ERRORS, type RequestError } from "../errors.ts";
 import { QUEUES, TIMES } from "../limits.ts";
 import { Metrics } from "../metrics.ts";
-import { type Codec, nextServerSequence, SERVER_SEQUENCE_MIN, type ServerMessage } from "../protocol/mod.ts";
+import {
+  type Codec,
+  type Hello,
+  nextServerSequence,
+  SERVER_SEQUENCE_MIN,
+  type ServerMessage,
+} from "../protocol/mod.ts";
 import type { Socket } from "./socket.ts";
+
+/** The most that is gathered into one WebSocket message: larger ones gain nothing more. */
+const GATHERED_BYTES_MAX = 64 * 1_024;
 
 /** Sends messages of the server. */
 export class Outbox {
   #nextSequence = SERVER_SEQUENCE_MIN;
   #congestedSince: number | null = null;
+  /** Bytes that were handed in, and how many had left the process when that last changed. */
+  #sentBytes = 0;
+  #leftBytes = 0;
+  #leftAt: number;
+  /** What is sent at the end of this turn. */
+  #gathered: Uint8Array<ArrayBuffer>[] = [];
+  #gatheredBytes = 0;
+  #isFlushing = false;
+  /** Until the greeting is out, everything else is held back: it must be the first message. */
+  #awaitsGreeting: boolean;
 
   constructor(
     private readonly socket: Socket,
     private readonly codec: Codec,
     private readonly clock: Clock,
     private readonly metrics: Metrics,
-  ) {}
+  ) {
+    this.#awaitsGreeting = codec.announces;
+    this.#leftAt = clock.monotonic();
+  }
 
   /** Whether more waits for the peer than it may leave unread. */
   get isCongested(): boolean {
-    if (this.socket.bufferedAmount <= QUEUES.outboxBytesMax) {
+    if (this.#waitingBytes <= QUEUES.outboxBytesMax) {
       this.#congestedSince = null;
       return false;
     }
@@ -38,15 +62,73 @@ export class Outbox {
     return this.isCongested && this.clock.monotonic() - (this.#congestedSince ?? 0) > TIMES.slowPeerMs;
   }
 
+  /**
+   * Whether something waits, and nothing of it has left the process for so long. Counts from when it is asked first: ask
+   * now and then.
+   */
+  isStuck(forMs: number): boolean {
+    const now = this.clock.monotonic();
+    const left = this.#sentBytes - this.#waitingBytes;
+    if (this.isEmpty || left !== this.#leftBytes) {
+      this.#leftBytes = left;
+      this.#leftAt = now;
+    }
+    return now - this.#leftAt > forMs;
+  }
+
   /** Whether everything has left the process. */
   get isEmpty(): boolean {
-    return this.socket.bufferedAmount === 0;
+    return this.#waitingBytes === 0;
+  }
+
+  get #waitingBytes(): number {
+    return this.socket.bufferedAmount + this.#gatheredBytes;
   }
 
   /** Answers the message of the client that had the sequence. */
   answer(sequence: number, message: ServerMessage): void {
     const bytes = this.codec.encodeServerMessage(message, sequence);
-    if (bytes !== null) this.socket.send(bytes);
+    if (bytes === null) return;
+    this.#sentBytes += bytes.length;
+    if (!this.codec.gathers) return this.socket.send(bytes);
+    // The rest of a turn that has more than fits starts a message of its own.
+    if (this.#gatheredBytes + bytes.length > GATHERED_BYTES_MAX && !this.#awaitsGreeting) this.#send();
+    this.#gathered.push(bytes);
+    this.#gatheredBytes += bytes.length;
+    if (this.#isFlushing || this.#awaitsGreeting) return;
+    this.#isFlushing = true;
+    queueMicrotask(() => {
+      this.#isFlushing = false;
+      this.#send();
+    });
+  }
+
+  #send(): void {
+    const [first] = this.#gathered;
+    if (first === undefined) return;
+    let bytes = first;
+    if (this.#gathered.length > 1) {
+      bytes = new Uint8Array(this.#gatheredBytes);
+      let offset = 0;
+      for (const envelope of this.#gathered) {
+        bytes.set(envelope, offset);
+        offset += envelope.length;
+      }
+    }
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    this.socket.send(bytes);
+  }
+
+  /** Sends the greeting, then what was held back. */
+  greet(hello: Hello): void {
+    const bytes = this.codec.encodeServerMessage({ type: "hello", hello }, this.#takeSequence());
+    if (bytes === null) return;
+    this.#sentBytes += bytes.length;
+    this.#gathered.unshift(bytes);
+    this.#gatheredBytes += bytes.length;
+    this.#awaitsGreeting = false;
+    this.#send();
   }
 
   /** Answers with an error. */
@@ -67,9 +149,14 @@ export class Outbox {
    * @returns its sequence.
    */
   push(message: ServerMessage): number {
+    const sequence = this.#takeSequence();
+    this.answer(sequence, message);
+    return sequence;
+  }
+
+  #takeSequence(): number {
     const sequence = this.#nextSequence;
     this.#nextSequence = nextServerSequence(sequence);
-    this.answer(sequence, message);
     return sequence;
   }
 }

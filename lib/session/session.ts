@@ -6,14 +6,15 @@
  * @module
  */
 import type { Address } from "../address.ts";
-import type { Clock, Timer } from "../clock.ts";
-import type { Config } from "../config.ts";
+import type { Timer } from "../clock.ts";
 import { ProtocolViolation, RequestError } from "../errors.ts";
 import { TIMES } from "../limits.ts";
 import { Metrics } from "../metrics.ts";
 import { CLOSE, type Codec, decodeEnvelope, type Envelope, HEADER_BYTES, TYPE } from "../protocol/mod.ts";
 import type { Listener, MailboxEntry, Receiver, Registered, Service } from "../service/mod.ts";
+import { Announcements } from "./announcements.ts";
 import type { Requester } from "./commands.ts";
+import type { SessionContext } from "./context.ts";
 import { Delivery } from "./delivery.ts";
 import { incident } from "./incident.ts";
 import { Intake } from "./intake.ts";
@@ -21,19 +22,14 @@ import { Outbox } from "./outbox.ts";
 import { PreKeysNotice } from "./prekeys_notice.ts";
 import type { Socket } from "./socket.ts";
 
-/** What sessions share. */
-export interface SessionContext {
-  readonly service: Service;
-  readonly clock: Clock;
-  readonly config: Config;
-  readonly metrics: Metrics;
-}
-
 /**
  * Where a session is in its life. `paused`: only acknowledgements are taken, since it was replaced or the server stops.
- * `closing`: nothing is taken, what is queued is still sent. `closed`: the socket is gone.
+ * `closing`: the same, and it is closed as soon as what is queued has been sent. `closed`: the socket is gone.
  */
 type State = "open" | "paused" | "closing" | "closed";
+
+/** How long nothing must have come before a connection is closed. */
+const QUIET_MS = 50;
 
 /** How often a connection that is about to be closed looks whether everything has been sent. */
 const FLUSH_LOOK_MS = 10;
@@ -46,9 +42,11 @@ export class Session implements Listener, Requester {
   readonly #receiver: Receiver;
   readonly #delivery: Delivery;
   readonly #preKeysNotice: PreKeysNotice;
+  readonly #announcements: Announcements;
   #state: State = "open";
   #isRegistrationKnown = false;
   #lookAt: number;
+  #receivedAt = Number.NEGATIVE_INFINITY;
   #flush: Timer | null = null;
 
   /** @param expiresAt when the token ends, milliseconds since the epoch; `null` if never. */
@@ -65,7 +63,10 @@ export class Session implements Listener, Requester {
     this.#intake = new Intake(this, codec, this.#outbox, () => metrics.counts.messagesRefused++);
     this.#preKeysNotice = new PreKeysNotice(config, this.#outbox, clock);
     this.#receiver = service.receive(address, this);
-    this.#delivery = new Delivery(this.#receiver, this.#outbox, clock, metrics);
+    this.#announcements = new Announcements(context, codec, this.#outbox, this.#receiver);
+    this.#delivery = new Delivery(this.#receiver, this.#outbox, clock, metrics, () => {
+      void this.#announcements.queueIsEmpty(this.#delivery.epoch);
+    });
     this.#lookAt = this.#nextLook();
     metrics.counts.connectionsOpened++;
     void this.#open();
@@ -78,7 +79,8 @@ export class Session implements Listener, Requester {
 
   /** Takes one WebSocket message. */
   receive(data: Uint8Array | string): void {
-    if (this.#state === "closing" || this.#state === "closed") return;
+    this.#receivedAt = this.context.clock.monotonic();
+    if (this.#state === "closed") return;
     this.context.metrics.counts.framesReceived++;
     try {
       if (typeof data === "string") {
@@ -91,12 +93,14 @@ export class Session implements Listener, Requester {
       if (data.length === 0) {
         throw new ProtocolViolation(CLOSE.protocolError, "a message without an envelope");
       }
+      this.#announcements.confirm();
       for (let offset = 0; offset < data.length;) {
         const envelope = decodeEnvelope(data, offset, this.codec.version);
         offset += HEADER_BYTES + envelope.payload.length;
         this.#take(envelope);
       }
     } catch (error) {
+      if (this.#state === "closing") return; // only what it acknowledges still counts
       if (error instanceof ProtocolViolation) this.close(error.closeCode, error.reason);
       else this.close(CLOSE.internalError, incident(error).description);
     }
@@ -106,6 +110,7 @@ export class Session implements Listener, Requester {
   closed(code: number): void {
     if (this.#state === "closed") return;
     Metrics.count(this.context.metrics.closes, code);
+    if (code === CLOSE.normal) this.#announcements.confirm();
     this.#flush?.cancel();
     this.#leave("closed");
   }
@@ -116,7 +121,10 @@ export class Session implements Listener, Requester {
     if (this.expiresAt !== null && this.context.clock.now() >= this.expiresAt) {
       return this.close(CLOSE.unauthorized, "token expired");
     }
-    if (this.#outbox.isGivenUp) return this.close(CLOSE.tooSlow, "too slow: read what you are sent");
+    const isGone = this.#outbox.isStuck(2 * this.context.config.idlePingMs);
+    if (isGone || this.#outbox.isGivenUp) {
+      return this.close(CLOSE.tooSlow, "too slow: read what you are sent");
+    }
     this.#delivery.pump();
     if (now < this.#lookAt) return;
     this.#lookAt = this.#nextLook();
@@ -133,7 +141,7 @@ export class Session implements Listener, Requester {
   close(code: number, reason: string): void {
     if (this.#state === "closing" || this.#state === "closed") return;
     this.#leave("closing");
-    this.#closeWhenFlushed(code, reason);
+    this.#closeWhenQuiet(code, reason, false);
   }
 
   /** See `Listener`. */
@@ -156,7 +164,12 @@ export class Session implements Listener, Requester {
     if (this.#state !== "open") return;
     this.context.metrics.counts.connectionsReplaced++;
     this.pause();
-    this.#closeWhenFlushed(CLOSE.replaced, "replaced by a newer connection of this device");
+    this.#closeWhenQuiet(CLOSE.replaced, "replaced by a newer connection of this device", true);
+  }
+
+  /** See `Listener`. */
+  unregistered(): void {
+    this.close(CLOSE.unauthorized, "the device was unregistered by another one of its user");
   }
 
   /** See `Requester`. */
@@ -167,19 +180,24 @@ export class Session implements Listener, Requester {
     if (outcome !== null && this.#preKeysNotice.isOpen) void this.#countPreKeys();
   };
 
-  /** Finds out about the device, and begins to deliver. */
+  /** Greets the peer, takes up its requests, finds out about the device, and begins to deliver. */
   async #open(): Promise<void> {
-    const device = await this.#receiver.readOwnDevice();
+    if (!this.codec.announces) this.#intake.start();
+    let device = await this.#receiver.readOwnDevice().catch(() => undefined);
+    if (this.#state !== "open") return;
+    // Without storage the peer is greeted all the same, and learns from the answers what is wrong.
+    this.#announcements.greet(device ?? null);
+    this.#intake.start();
+    if (device === undefined) device = await this.#receiver.awaitOwnDevice();
     // A Register on this connection may have been quicker than the read.
     if (this.#isRegistrationKnown || this.#state !== "open") return;
     this.#isRegistrationKnown = true;
-    if (device === null) return;
-    this.#preKeysNotice.counted(device);
-    this.#delivery.begin(device.epoch);
+    if (device !== null) this.#preKeysNotice.counted(device);
+    this.#delivery.begin(device?.epoch ?? null);
   }
 
   async #countPreKeys(): Promise<void> {
-    const device = await this.#receiver.readOwnDevice();
+    const device = await this.#receiver.awaitOwnDevice();
     if (device !== null && this.#state === "open") this.#preKeysNotice.counted(device);
   }
 
@@ -199,13 +217,18 @@ export class Session implements Listener, Requester {
     this.#receiver.leave(this.#delivery.hasUnacknowledged);
   }
 
-  /** A socket that is closed while it is busy loses its code: so it is closed once everything has left, or is late. */
-  #closeWhenFlushed(code: number, reason: string): void {
+  /**
+   * A socket that is closed while it is busy loses its code, in either direction: so it is closed once everything has
+   * left, and nothing has come for a moment; or when that takes too long.
+   */
+  #closeWhenQuiet(code: number, reason: string, awaitsAnswers: boolean): void {
     const { clock } = this.context;
     const lateAt = clock.monotonic() + TIMES.replacedFlushMs;
     const look = () => {
       if (this.#state === "closed") return;
-      if (!(this.#outbox.isEmpty && this.isAnswered) && clock.monotonic() < lateAt) {
+      const isQuiet = this.#outbox.isEmpty && (this.isAnswered || !awaitsAnswers) &&
+        clock.monotonic() - this.#receivedAt >= QUIET_MS;
+      if (!isQuiet && clock.monotonic() < lateAt) {
         this.#flush = clock.setTimer(FLUSH_LOOK_MS, look);
         return;
       }

@@ -16,7 +16,8 @@ const ATTEMPTS_MAX = 6;
 /** The wait before the second attempt; each further one doubles it. */
 const RETRY_MS = 10;
 
-type Result = Deno.KvCommitResult | Deno.KvCommitError;
+/** What a commit came to; of a batch of writes always `ok`. */
+export type CommitResult = Deno.KvCommitResult | Deno.KvCommitError;
 
 /** A commit from the moment it is handed to the database. */
 export class CommitRun {
@@ -27,7 +28,7 @@ export class CommitRun {
     private readonly database: Database,
     private readonly metrics: Metrics,
     private readonly mutations: number,
-    private readonly settled: (error: RequestError | null, result?: Result) => void,
+    private readonly settled: (error: RequestError | null, result?: CommitResult) => void,
   ) {
     this.#startedAt = database.clock.monotonic();
   }
@@ -60,7 +61,7 @@ export class CommitRun {
     }
   }
 
-  #settle(error: RequestError | null, result?: Result): void {
+  #settle(error: RequestError | null, result?: CommitResult): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
     if (error !== null) this.metrics.counts.writesFailed += this.mutations;

@@ -87,7 +87,8 @@ function toDevice(key: Deno.KvKey, entry: Entry | null): StoredDevice | null {
 }
 
 interface CachedList {
-  readonly list: DeviceList;
+  /** `null` if it was forgotten: then no read that began before counts any more. */
+  readonly list: DeviceList | null;
   readonly readAt: number;
   /** The versionstamp of the list, or of the commit that deleted it. */
   readonly version: string;
@@ -101,6 +102,8 @@ export class Devices {
 
   /** The list of a user if it is at hand and fresh: good enough to accept a message, not to refuse one. */
   cachedList(userId: string): DeviceList | null {
+    // Of a shared database another process may have changed it: a message would go to an installation that is gone.
+    if (this.database.isShared) return null;
     const cached = this.#cache.get(userId);
     if (cached === undefined || this.database.clock.monotonic() - cached.readAt > TIMES.deviceListMs) {
       return null;
@@ -124,12 +127,6 @@ export class Devices {
     return { device: toDevice(keys[0], device), list: toList(keys[1], list) };
   }
 
-  /** One device. */
-  async read(address: Address): Promise<StoredDevice | null> {
-    const key = deviceKey(address);
-    return toDevice(key, await this.database.get(key));
-  }
-
   /** The addresses and records of devices, in the order of their keys, after the given one. */
   async page(after: Address | null, limit: number): Promise<{ address: Address; device: StoredDevice }[]> {
     const selector = after === null
@@ -148,11 +145,20 @@ export class Devices {
   /** Keeps a list at hand. An older version never takes the place of a newer one that still counts. */
   remember(userId: string, list: DeviceList, version: string, readAt: number): void {
     const cached = this.#cache.get(userId);
-    if (cached !== undefined && cached.version > version && readAt - cached.readAt < TIMES.deviceListMs) {
-      return;
+    if (cached !== undefined && readAt - cached.readAt < TIMES.deviceListMs) {
+      if (cached.list === null ? readAt <= cached.readAt : cached.version > version) return;
     }
+    this.#keep(userId, { list, readAt, version });
+  }
+
+  /** Something about the list changed, and what is not known: whoever needs it reads it. */
+  forget(userId: string): void {
+    this.#keep(userId, { list: null, readAt: this.database.clock.monotonic(), version: "" });
+  }
+
+  #keep(userId: string, cached: CachedList): void {
     this.#cache.delete(userId);
-    this.#cache.set(userId, { list, readAt, version });
+    this.#cache.set(userId, cached);
     if (this.#cache.size > QUEUES.deviceListsMax) {
       for (const oldest of this.#cache.keys()) {
         this.#cache.delete(oldest);

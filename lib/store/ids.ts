@@ -16,6 +16,9 @@ const log = logger("store");
 /** The largest sequence within one millisecond that the layout holds. */
 const SEQUENCE_MAX = 0xffff_ffff;
 
+/** What is reserved ahead of ids that are ahead of the clock: they stand still there until it has caught up. */
+const AHEAD_MS = 1_000;
+
 /** Makes ids. */
 export class IdSource {
   #lastMs: number;
@@ -28,13 +31,21 @@ export class IdSource {
     this.#markMs = markMs;
   }
 
-  /** Begins after every id that was ever made on this database by a process that is gone. */
+  /**
+   * Begins after every id that was ever made on this database by a process that is gone.
+   *
+   * @throws if nothing can be reserved.
+   */
   static async open(database: Database): Promise<IdSource> {
     const entry = await database.get(clockKey);
-    const before = entry?.value instanceof Deno.KvU64 ? Number(entry.value.value) : 0;
-    // Past the mark itself: the process before may have stood still on it, counting its sequence on.
-    const ids = new IdSource(database, before + 1, before);
-    await ids.reserve();
+    const mark = entry?.value instanceof Deno.KvU64 ? Number(entry.value.value) : 0;
+    // Past the mark itself: the process before may have stood still on it, counting its sequence on. Other processes may
+    // be at work on a shared database: there a mark that their clocks explain is not waited for, or what is accepted here
+    // would come behind what they accept within the next minute.
+    const now = database.clock.now();
+    const startMs = database.isShared && mark <= now + TIMES.idReserveMs ? Math.min(now, mark) : mark + 1;
+    const ids = new IdSource(database, startMs, mark);
+    await ids.#extend();
     return ids;
   }
 
@@ -65,7 +76,8 @@ export class IdSource {
   }
 
   async #extend(): Promise<void> {
-    const untilMs = Math.max(this.database.clock.now(), this.#lastMs) + TIMES.idReserveMs;
+    // A little ahead of the last id, if that is ahead of the clock: or every restart would carry it a minute further.
+    const untilMs = Math.max(this.database.clock.now() + TIMES.idReserveMs, this.#lastMs + AHEAD_MS);
     if (untilMs <= this.#markMs) return;
     await this.database.writer.atomic().max(clockKey, BigInt(untilMs)).commit();
     this.#markMs = untilMs;

@@ -31,11 +31,24 @@ export const preKeyPrefix = (
 /** One one-time prekey: the n-th that was uploaded. */
 export const preKeyKey = (a: Address, epoch: string, n: number): Deno.KvKey => [...preKeyPrefix(a, epoch), n];
 
+/** How many one-time prekeys an installation has, KvU64. */
+export const poolKey = (a: Address, epoch: string): Deno.KvKey => ["pool", a.userId, a.deviceId, epoch];
+
+/** The bundle that a claim was answered with, for one device. */
+export const claimKey = (requester: Address, claimId: Uint8Array, target: Address): Deno.KvKey => [
+  "claim",
+  requester.userId,
+  requester.deviceId,
+  claimId,
+  target.userId,
+  target.deviceId,
+];
+
 /** The prefix of the prekeys of one installation that were handed out. */
 export const usedPrefix = (a: Address, epoch: string): Deno.KvKey => ["used", a.userId, a.deviceId, epoch];
 
-/** A prekey that was handed out, by its digest. */
-export const usedKey = (a: Address, epoch: string, digest: Uint8Array): Deno.KvKey => [
+/** A prekey that was handed out, by its digest in hexadecimal. */
+export const usedKey = (a: Address, epoch: string, digest: string): Deno.KvKey => [
   ...usedPrefix(a, epoch),
   digest,
 ];
@@ -51,6 +64,30 @@ export const inboxKey = (a: Address, epoch: string, id: Uint8Array): Deno.KvKey 
   epoch,
   id,
 ];
+
+/** The prefix of the counts of one mailbox. */
+export const waitingPrefix = (
+  a: Address,
+  epoch: string,
+): Deno.KvKey => ["waiting", a.userId, a.deviceId, epoch];
+
+/** How much waits in a mailbox that expires in one stretch of time; see `waiting.ts`. */
+export const waitingKey = (a: Address, epoch: string, bucket: number): Deno.KvKey => [
+  "waiting",
+  a.userId,
+  a.deviceId,
+  epoch,
+  bucket,
+];
+
+/** How many messages the mailbox lost, and nobody was told of yet; see `waiting.ts`. */
+export const lostKey = (a: Address, epoch: string): Deno.KvKey => ["lost", a.userId, a.deviceId, epoch];
+
+/** The prefix of all accepted sends. */
+export const acceptedPrefix: Deno.KvKey = ["accepted"];
+
+/** A send that was accepted in one stretch of time; see `accepted.ts`. */
+export const acceptedKey = (bucket: number, send: Uint8Array): Deno.KvKey => ["accepted", bucket, send];
 
 /** Rung when something may wait for the address. */
 export const wakeKey = (a: Address): Deno.KvKey => ["wake", a.userId, a.deviceId];

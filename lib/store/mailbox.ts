@@ -7,11 +7,11 @@
  */
 import { type Address, USER_ID_BYTES, userIdFromBytes, userIdToBytes } from "../address.ts";
 import type { StoredMessage } from "../domain.ts";
-import type { RequestError } from "../errors.ts";
 import { TIMES } from "../limits.ts";
 import type { Database, Entry } from "./database.ts";
 import { inboxKey, inboxPrefix } from "./keys.ts";
-import type { Write, Writer } from "./writer.ts";
+import { bucketEnd, bucketOf, lostTally, type Tally, waitingTally } from "./tally.ts";
+import type { Mutation, Write, Writer } from "./writer.ts";
 
 const FORMAT = 1;
 const FLAG_TRANSIENT = 1;
@@ -85,29 +85,51 @@ export class Mailboxes {
   /**
    * Queues a message for an installation.
    *
+   * @param companion written in the same commit.
    * @param settle called once, with `null` when the message is durable.
    * @returns the entry; it must not be delivered before.
    */
-  append(to: Address, epoch: string, message: StoredMessage, settle: Write["settle"]): MailboxEntry {
-    const value = encodeEntry(message);
-    this.writer.write(to.userId, {
-      key: inboxKey(to, epoch, message.id),
-      change: value,
-      expireInMs: message.expiresAt - message.timestamp + TIMES.expirySlackMs,
-      settle,
-    });
-    // The ciphertext of the entry is that of the value: the frame it came in can go.
-    return { ...message, ciphertext: value.subarray(OFFSET.ciphertext), epoch, idKey: toIdKey(message.id) };
+  append(
+    to: Address,
+    epoch: string,
+    message: StoredMessage,
+    companion: Mutation | null,
+    settle: Write["settle"],
+  ): MailboxEntry {
+    const [entry, mutation] = prepareEntry(to, epoch, message);
+    const tally = tallyOf(to, entry, 1);
+    const mutations = companion === null ? [mutation] : [mutation, companion];
+    this.writer.write(to.userId, { mutations, ...(tally === null ? {} : { tallies: [tally] }), settle });
+    return entry;
   }
 
-  /** Queues the deletion of messages of an installation. */
-  remove(
-    address: Address,
-    epoch: string,
-    id: Uint8Array,
-    settle: (error: RequestError | null) => void,
-  ): void {
-    this.writer.write(address.userId, { key: inboxKey(address, epoch, id), change: null, settle });
+  /** Queues the deletion of a message, which then no longer counts as waiting. */
+  remove(address: Address, entry: MailboxEntry, settle: Write["settle"]): void {
+    const tally = tallyOf(address, entry, -1);
+    const mutations = [{ key: inboxKey(address, entry.epoch, entry.id), change: null }];
+    this.writer.write(address.userId, { mutations, ...(tally === null ? {} : { tallies: [tally] }), settle });
+  }
+
+  /**
+   * Queues the deletion of a message that expired undelivered, and counts it as lost: in one commit.
+   *
+   * @param bytes of its ciphertext, which need not be there any more.
+   */
+  expire(address: Address, entry: MailboxEntry, bytes: number, settle: Write["settle"] = () => {}): void {
+    const { epoch, id, expiresAt, transient } = entry;
+    const mutations = [{ key: inboxKey(address, epoch, id), change: null }];
+    const tallies = transient
+      ? []
+      : [waitingTally(address, epoch, bucketOf(expiresAt), -1, -bytes), lostTally(address, epoch, 1)];
+    this.writer.write(address.userId, { mutations, tallies, settle });
+  }
+
+  /** Queues the deletion of a message that does not count as waiting any more, or may have been deleted. */
+  discard(address: Address, epoch: string, id: Uint8Array, settle: Write["settle"]): void {
+    this.writer.write(address.userId, {
+      mutations: [{ key: inboxKey(address, epoch, id), change: null }],
+      settle,
+    });
   }
 
   /**
@@ -133,19 +155,40 @@ export class Mailboxes {
     return !isSatisfied && entries.length < limit;
   }
 
-  /** How many messages and bytes of ciphertext wait. */
-  async measure(address: Address, epoch: string): Promise<{ messages: number; bytes: number }> {
-    let messages = 0;
-    let bytes = 0;
-    const now = this.database.clock.now();
-    await this.database.list({ prefix: inboxPrefix(address, epoch) }, { limit: 1_000_000 }, (row) => {
+  /** Looks at everything in a mailbox, expired or not, without keeping it. */
+  async scan(address: Address, epoch: string, look: (entry: MailboxEntry) => void): Promise<void> {
+    await this.database.scan({ prefix: inboxPrefix(address, epoch) }, PAGE_BATCH, (row) => {
       const entry = decodeEntry(row);
-      if (entry !== null && entry.expiresAt > now) {
-        messages++;
-        bytes += entry.ciphertext.length;
-      }
-      return true;
+      if (entry !== null) look(entry);
     });
-    return { messages, bytes };
   }
+}
+
+/** Makes an entry, and the mutation that stores it. */
+export function prepareEntry(to: Address, epoch: string, message: StoredMessage): [MailboxEntry, Mutation] {
+  const value = encodeEntry(message);
+  // Until its stretch of time is over, an expired row stays: whoever reads it counts it as lost.
+  const collectableAt = message.transient ? message.expiresAt : bucketEnd(message.expiresAt);
+  const mutation = {
+    key: inboxKey(to, epoch, message.id),
+    change: value,
+    expireInMs: collectableAt - message.timestamp + TIMES.expirySlackMs,
+  };
+  // The ciphertext of the entry is that of the value: the frame it came in can go.
+  return [
+    { ...message, ciphertext: value.subarray(OFFSET.ciphertext), epoch, idKey: toIdKey(message.id) },
+    mutation,
+  ];
+}
+
+/** How a message that comes or goes is counted; transient ones are not. */
+export function tallyOf(address: Address, entry: MailboxEntry, messages: 1 | -1): Tally | null {
+  if (entry.transient) return null;
+  return waitingTally(
+    address,
+    entry.epoch,
+    bucketOf(entry.expiresAt),
+    messages,
+    messages * entry.ciphertext.length,
+  );
 }

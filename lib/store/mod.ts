@@ -4,19 +4,29 @@
  */
 import type { Metrics } from "../metrics.ts";
 import type { Database } from "./database.ts";
+import { AcceptedSends } from "./accepted.ts";
 import { Devices } from "./devices.ts";
 import { IdSource } from "./ids.ts";
 import { Mailboxes } from "./mailbox.ts";
+import { Postings } from "./postings.ts";
 import { PreKeys } from "./prekeys.ts";
 import { Registrations } from "./registrations.ts";
 import { Sessions } from "./sessions.ts";
 import { Trash } from "./trash.ts";
+import { WaitingCounts } from "./waiting.ts";
 import { Writer } from "./writer.ts";
 
-export { Database, DatabaseError, openDatabase, unavailable } from "./database.ts";
+export { Database, unavailable } from "./database.ts";
+export { DatabaseError, openDatabase } from "./open_database.ts";
 export type { DeviceList, DeviceRecord, ListedDevice, StoredDevice } from "./devices.ts";
 export type { MailboxEntry } from "./mailbox.ts";
-export type { PreKeyOrder } from "./prekeys.ts";
+export type { PoolChange, PreKeyOrder } from "./prekeys.ts";
+export { type Amount, bucketOf } from "./tally.ts";
+export type { LostReport, Waiting } from "./waiting.ts";
+export { mutate, type Mutation } from "./writer.ts";
+export type { SendIdentity } from "./accepted.ts";
+export type { Posting } from "./postings.ts";
+export type { ClaimOf } from "./claims.ts";
 export { loadSecret } from "./secret.ts";
 export type { Watcher } from "./sessions.ts";
 
@@ -29,6 +39,9 @@ export interface Store {
   readonly registrations: Registrations;
   readonly preKeys: PreKeys;
   readonly mailboxes: Mailboxes;
+  readonly waiting: WaitingCounts;
+  readonly accepted: AcceptedSends;
+  readonly postings: Postings;
   readonly sessions: Sessions;
   readonly trash: Trash;
 }
@@ -37,6 +50,7 @@ export interface Store {
 export async function createStore(database: Database, metrics: Metrics): Promise<Store> {
   const writer = new Writer(database, metrics);
   const devices = new Devices(database);
+  const accepted = new AcceptedSends(database, writer);
   return {
     database,
     writer,
@@ -45,6 +59,9 @@ export async function createStore(database: Database, metrics: Metrics): Promise
     registrations: new Registrations(database, writer, devices),
     preKeys: new PreKeys(database, writer),
     mailboxes: new Mailboxes(database, writer),
+    waiting: new WaitingCounts(database, writer),
+    accepted,
+    postings: new Postings(writer, accepted),
     sessions: new Sessions(database, writer),
     trash: new Trash(database, writer),
   };

@@ -38,9 +38,18 @@ export function decodeRecord<const S extends v.GenericSchema>(
   if (!(value instanceof Uint8Array) || value[0] !== FORMAT) {
     throw new RecordError(`a "${kind}" value has a format that this server does not know`);
   }
-  const result = v.safeParse(schema, decode(value.subarray(1)));
-  if (!result.success) throw new RecordError(`a "${kind}" value can't be read: ${result.issues[0].message}`);
-  return result.output;
+  let fields: unknown;
+  try {
+    fields = decode(value.subarray(1));
+  } catch {
+    throw new RecordError(`a "${kind}" value is damaged`);
+  }
+  const result = v.safeParse(schema, fields);
+  if (result.success) return result.output;
+  // Only what was expected: what was found may be a secret.
+  throw new RecordError(
+    `a "${kind}" value can't be read: expected ${result.issues[0].expected ?? "something else"}`,
+  );
 }
 
 /** A field that holds bytes. */

@@ -23,6 +23,8 @@ export interface Watcher {
   preKeysLow(): void;
   /** Another connection, somewhere, has the address now. */
   replaced(): void;
+  /** The device was unregistered by another one of its user. */
+  unregistered(): void;
 }
 
 /** How long to wait before a watch that broke is begun again, and the longest such wait. */
@@ -48,13 +50,20 @@ export class Sessions {
   claim(address: Address, connectionId: Uint8Array): Promise<string> {
     return new Promise((resolve, reject) => {
       this.writer.write(address.userId, {
-        key: sessionKey(address),
-        change: connectionId,
-        expireInMs: TIMES.sessionMs,
+        mutations: [{ key: sessionKey(address), change: connectionId, expireInMs: TIMES.sessionMs }],
         settle: (error, result) =>
           error === null && result?.ok ? resolve(result.versionstamp) : reject(error),
       });
     });
+  }
+
+  /**
+   * Ends whatever connection has an address: its device was unregistered by another one of its user.
+   *
+   * @throws {RequestError} `unavailable`.
+   */
+  end(address: Address): Promise<string> {
+    return this.claim(address, UNREGISTERED_SESSION);
   }
 
   /** Rings one of the bells of an address. Rings that wait to be written are rung once. */
@@ -65,9 +74,7 @@ export class Sessions {
     if (this.#ringing.has(name)) return;
     this.#ringing.add(name);
     this.writer.write(address.userId, {
-      key,
-      change: crypto.getRandomValues(new Uint8Array(8)),
-      expireInMs: TIMES.sessionMs,
+      mutations: [{ key, change: crypto.getRandomValues(new Uint8Array(8)), expireInMs: TIMES.sessionMs }],
       settle: () => this.#ringing.delete(name),
     });
   }
@@ -96,9 +103,9 @@ export class Sessions {
           if (isNew(0, wake)) watcher.woken();
           const isFirst = heard.length < 3;
           if (isNew(2, low) && !isFirst) watcher.preKeysLow();
-          if (session && session.versionstamp > claimVersion && !isOwn(session, connectionId)) {
-            watcher.replaced();
-          }
+          if (!session || session.versionstamp <= claimVersion || isOwn(session, connectionId)) return;
+          if (isUnregistered(session)) watcher.unregistered();
+          else watcher.replaced();
         });
       } catch (error) {
         if (!signal.aborted) log.warn("a watch broke: {reason}", { reason: String(error) });
@@ -108,6 +115,13 @@ export class Sessions {
       retryMs = Math.min(retryMs * 2, WATCH_RETRY_MS.most);
     }
   }
+}
+
+/** What the session record of a device holds that was unregistered by another one: no connection's id. */
+const UNREGISTERED_SESSION = Uint8Array.of(0);
+
+function isUnregistered(session: Entry): boolean {
+  return session.value instanceof Uint8Array && session.value.length === UNREGISTERED_SESSION.length;
 }
 
 function isOwn(session: Entry, connectionId: Uint8Array): boolean {

@@ -11,54 +11,27 @@ import { RequestError } from "../errors.ts";
 import { BATCH, QUEUES } from "../limits.ts";
 import { logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { CommitRun } from "./commit_run.ts";
+import { buildBatch, sizeOf, valueBytes, type Write } from "./batch.ts";
+import { type CommitResult, CommitRun } from "./commit_run.ts";
 import { type Database, unavailable } from "./database.ts";
 
+export type { Mutation, Write } from "./batch.ts";
+export { mutate } from "./batch.ts";
+export type { CommitResult } from "./commit_run.ts";
+
 const log = logger("store");
-
-/** One mutation that waits to be written. */
-export interface Write {
-  readonly key: Deno.KvKey;
-  /** Bytes are set, a number is added (KvU64, negative too), `null` deletes. */
-  readonly change: Uint8Array | bigint | null;
-  /** When the database may collect it. */
-  readonly expireInMs?: number;
-  /** Called once: with `null` when the write is durable, else with what to tell whoever asked for it. */
-  settle(error: RequestError | null, result?: CommitResult): void;
-}
-
-/** What a commit came to; of a batch of writes always `ok`. */
-export type CommitResult = Deno.KvCommitResult | Deno.KvCommitError;
 
 /** A commit of its own, with checks, that keeps its place in the lane. */
 interface Conditional {
   readonly build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation;
+  /** Bytes that it keeps in memory while it waits. */
+  readonly bytes: number;
   settle(error: RequestError | null, result?: CommitResult): void;
 }
 
 type Job = Write | Conditional;
 
-const isWrite = (job: Job): job is Write => "key" in job;
-
-/** Bytes of a key, roughly and rather too many. */
-function keyBytes(key: Deno.KvKey): number {
-  let bytes = 0;
-  for (const part of key) {
-    bytes += typeof part === "string" || part instanceof Uint8Array ? part.length + 3 : 9;
-  }
-  return bytes;
-}
-
-function valueBytes(change: Write["change"]): number {
-  return change instanceof Uint8Array ? change.length : 9;
-}
-
-/** Adds a mutation to a commit. */
-function mutate(atomic: Deno.AtomicOperation, { key, change, expireInMs }: Write): void {
-  if (change === null) atomic.delete(key);
-  else if (typeof change === "bigint") atomic.sum(key, BigInt.asUintN(64, change));
-  else atomic.set(key, change, expireInMs === undefined ? undefined : { expireIn: Math.max(1, expireInMs) });
-}
+const isWrite = (job: Job): job is Write => "mutations" in job;
 
 /** What one commit after another goes through. */
 class Lane {
@@ -76,7 +49,7 @@ class Lane {
   }
 
   push(job: Job): void {
-    const bytes = isWrite(job) ? valueBytes(job.change) : 0;
+    const bytes = isWrite(job) ? valueBytes(job) : job.bytes;
     if (this.#jobs.length - this.#head >= QUEUES.laneWritesMax || this.#bytes + bytes > QUEUES.laneBytesMax) {
       this.writer.metrics.counts.writesFailed++;
       job.settle(new RequestError("unavailable", "storage is behind: nothing was stored, try again", 1_000));
@@ -106,7 +79,7 @@ class Lane {
 
   #shift(): Job | undefined {
     const job = this.#jobs[this.#head++];
-    if (job !== undefined && isWrite(job)) this.#bytes -= valueBytes(job.change);
+    if (job !== undefined) this.#bytes -= isWrite(job) ? valueBytes(job) : job.bytes;
     if (this.#head > 1024 && this.#head * 2 > this.#jobs.length) {
       this.#jobs = this.#jobs.slice(this.#head);
       this.#queuedAt = this.#queuedAt.slice(this.#head);
@@ -120,16 +93,18 @@ class Lane {
     const batch: Job[] = [];
     let bytes = 0;
     let keys = 0;
-    while (this.#head < this.#jobs.length && batch.length < BATCH.mutationsMax) {
+    let mutations = 0;
+    while (this.#head < this.#jobs.length && mutations < BATCH.mutationsMax) {
       const job = this.#jobs[this.#head];
       if (job === undefined) break;
       if (!isWrite(job)) {
         if (batch.length === 0) batch.push(job), this.#shift();
         break;
       }
-      const key = keyBytes(job.key);
-      keys += key;
-      bytes += key + valueBytes(job.change);
+      const size = sizeOf(job);
+      keys += size.keyBytes;
+      bytes += size.bytes;
+      mutations += size.mutations;
       if (batch.length > 0 && (keys > BATCH.keyBytesMax || bytes > BATCH.bytesMax)) break;
       batch.push(job);
       this.#shift();
@@ -144,10 +119,7 @@ class Lane {
     if (first === undefined) return;
     const { writer } = this;
     const build = isWrite(first)
-      ? (atomic: Deno.AtomicOperation) => {
-        for (const job of batch) if (isWrite(job)) mutate(atomic, job);
-        return atomic;
-      }
+      ? (atomic: Deno.AtomicOperation) => buildBatch(atomic, batch.filter(isWrite))
       : first.build;
     const run = new CommitRun(writer.database, writer.metrics, batch.length, (error, result) => {
       for (const job of batch) {
@@ -185,18 +157,32 @@ export class Writer {
   /**
    * Makes a commit of its own, in its place among the writes that concern `userId`.
    *
+   * @param bytes that it keeps in memory while it waits, where these are many.
    * @returns the commit's result, `ok: false` if a check failed.
    * @throws {RequestError} `unavailable`: it may or may not have been carried out.
    */
   commit(
     userId: string,
     build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation,
+    bytes = 0,
   ): Promise<CommitResult> {
     return new Promise((resolve, reject) => {
       this.#lane(userId).push({
         build,
+        bytes,
         settle: (error, result) => error !== null || result === undefined ? reject(error) : resolve(result),
       });
+    });
+  }
+
+  /**
+   * Waits until everything that was queued before, and concerns `userId`, is durable.
+   *
+   * @throws {RequestError} `unavailable`.
+   */
+  flushed(userId: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.write(userId, { mutations: [], settle: (error) => error === null ? resolve() : reject(error) });
     });
   }
 

@@ -1,0 +1,77 @@
+/**
+ * What goes into one commit of many writes.
+ * @module
+ */
+import type { RequestError } from "../errors.ts";
+import type { CommitResult } from "./commit_run.ts";
+import { packTally, type Tally } from "./tally.ts";
+
+/** One change of one key. */
+export interface Mutation {
+  readonly key: Deno.KvKey;
+  /** Bytes are set, `null` deletes. */
+  readonly change: Uint8Array | null;
+  /** When the database may collect it. */
+  readonly expireInMs?: number;
+}
+
+/** Something that waits to be written: all of it in one commit, or nothing. */
+export interface Write {
+  readonly mutations: readonly Mutation[];
+  /** Counted in the same commit; what a batch counts on one key is added up first. */
+  readonly tallies?: readonly Tally[];
+  /** Called once: with `null` when the write is durable, else with what to tell whoever asked for it. */
+  settle(error: RequestError | null, result?: CommitResult): void;
+}
+
+const NO_TALLIES: readonly Tally[] = [];
+
+/** Bytes of a key, roughly and rather too many. */
+function keyBytes(key: Deno.KvKey): number {
+  let bytes = 0;
+  for (const part of key) {
+    bytes += typeof part === "string" || part instanceof Uint8Array ? part.length + 3 : 9;
+  }
+  return bytes;
+}
+
+export function valueBytes({ mutations }: Write): number {
+  let bytes = 0;
+  for (const { change } of mutations) bytes += change?.length ?? 0;
+  return bytes;
+}
+
+/** Adds a mutation to a commit. */
+export function mutate(atomic: Deno.AtomicOperation, { key, change, expireInMs }: Mutation): void {
+  if (change === null) atomic.delete(key);
+  else atomic.set(key, change, expireInMs === undefined ? undefined : { expireIn: Math.max(1, expireInMs) });
+}
+
+/** Makes the commit of a batch. */
+export function buildBatch(atomic: Deno.AtomicOperation, batch: readonly Write[]): Deno.AtomicOperation {
+  const tallies = new Map<string, { key: Deno.KvKey; messages: number; bytes: number }>();
+  for (const job of batch) {
+    for (const mutation of job.mutations) mutate(atomic, mutation);
+    for (const { name, key, messages, bytes } of job.tallies ?? NO_TALLIES) {
+      const sum = tallies.get(name);
+      if (sum === undefined) tallies.set(name, { key, messages, bytes });
+      else {
+        sum.messages += messages;
+        sum.bytes += bytes;
+      }
+    }
+  }
+  for (const { key, messages, bytes } of tallies.values()) {
+    if (messages !== 0 || bytes !== 0) atomic.sum(key, packTally(messages, bytes));
+  }
+  return atomic;
+}
+
+/** How much of a commit's bounds a write takes. */
+export function sizeOf(write: Write): { mutations: number; keyBytes: number; bytes: number } {
+  const { mutations, tallies = NO_TALLIES } = write;
+  let keys = 0;
+  for (const tally of tallies) keys += keyBytes(tally.key);
+  for (const mutation of mutations) keys += keyBytes(mutation.key);
+  return { mutations: mutations.length + tallies.length, keyBytes: keys, bytes: keys + valueBytes(write) };
+}
