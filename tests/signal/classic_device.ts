@@ -14,7 +14,7 @@ import {
   SessionCipher,
   SignalProtocolAddress,
   type SignedPreKeyPairType,
-} from "@privacyresearch/libsignal-protocol-typescript";
+} from "../support/libsignal_classic.ts";
 import type { Address } from "../../lib/address.ts";
 import type { PreKeyBundle } from "../../lib/client/mod.ts";
 import { BlobReader, BlobWriter, labelCiphertext, readCiphertext } from "./blobs.ts";

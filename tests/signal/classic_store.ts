@@ -11,7 +11,7 @@ import {
   type SessionRecordType,
   SignalProtocolAddress,
   type StorageType,
-} from "@privacyresearch/libsignal-protocol-typescript";
+} from "../support/libsignal_classic.ts";
 
 /** Keys and sessions of one installation. */
 export class ClassicStore implements StorageType {

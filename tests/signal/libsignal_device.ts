@@ -25,7 +25,7 @@ import {
   signalEncrypt,
   SignalMessage,
   SignedPreKeyRecord,
-} from "@signalapp/libsignal-client";
+} from "../support/libsignal.ts";
 import type { Address } from "../../lib/address.ts";
 import type { PreKeyBundle } from "../../lib/client/mod.ts";
 import { BlobReader, BlobWriter, labelCiphertext, readCiphertext } from "./blobs.ts";

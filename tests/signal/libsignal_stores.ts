@@ -20,7 +20,7 @@ import {
   SessionStore,
   type SignedPreKeyRecord,
   SignedPreKeyStore,
-} from "@signalapp/libsignal-client";
+} from "../support/libsignal.ts";
 
 /** Own identity, and those of others: the first one seen is trusted until it is forgotten. */
 export class IdentityKeys extends IdentityKeyStore {

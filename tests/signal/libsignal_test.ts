@@ -5,7 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { ErrorCode, LibSignalErrorBase } from "@signalapp/libsignal-client";
+import { ErrorCode, LibSignalErrorBase } from "../support/libsignal.ts";
 import type { PreKeyBundle } from "../../lib/client/mod.ts";
 import { startServer } from "../support/server.ts";
 import { LibsignalDevice } from "./libsignal_device.ts";

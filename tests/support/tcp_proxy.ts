@@ -1,0 +1,72 @@
+/** A TCP proxy before a server, which can cut connections without a word, or leave them hanging. */
+
+/** Forwards bytes both ways, until it is told otherwise. */
+export class TcpProxy implements Disposable {
+  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #conns = new Set<Deno.TcpConn>();
+  #isStalled = false;
+
+  /** @param target the server, as `ws://host:port`. */
+  constructor(private readonly target: string) {
+    void this.#accept();
+  }
+
+  /** Where clients connect. */
+  get url(): string {
+    return `ws://127.0.0.1:${this.#listener.addr.port}`;
+  }
+
+  /** Ends every connection on both sides. New ones are taken. */
+  cut(): void {
+    for (const conn of this.#conns) close(conn);
+    this.#conns.clear();
+  }
+
+  /** Swallows what comes from here on: neither side is told. */
+  stall(): void {
+    this.#isStalled = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.cut();
+    this.#listener.close();
+  }
+
+  async #accept(): Promise<void> {
+    const { hostname, port } = new URL(this.target);
+    try {
+      for await (const client of this.#listener) {
+        const server = await Deno.connect({ hostname, port: Number(port) });
+        this.#conns.add(client).add(server);
+        void this.#forward(client, server);
+        void this.#forward(server, client);
+      }
+    } catch {
+      // the listener was closed
+    }
+  }
+
+  async #forward(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
+    const piece = new Uint8Array(65_536);
+    try {
+      for (let count = await from.read(piece); count !== null; count = await from.read(piece)) {
+        for (let sent = 0; sent < count && !this.#isStalled;) {
+          sent += await to.write(piece.subarray(sent, count));
+        }
+      }
+    } catch {
+      // cut
+    }
+    if (this.#isStalled) return;
+    close(from);
+    close(to);
+  }
+}
+
+function close(conn: Deno.TcpConn): void {
+  try {
+    conn.close();
+  } catch {
+    // closed before
+  }
+}
