@@ -1,86 +1,151 @@
 /**
- * `deno task bench`: what the server does a second, beside what a bare relay does in the same run.
+ * `deno task bench`: what the server does, beside what a bare relay, echo or WebSocket server does in the same run.
  * @module
  */
 import { Command } from "commander";
-import { runPairs } from "./pairs.ts";
-import { startRelayProcess, startServerProcess, type Target } from "./processes.ts";
+import { describeMachine } from "./process_figures.ts";
+import { endAll, ENVIRONMENT } from "./processes.ts";
+import { formatTable, isMet, type Result } from "./report.ts";
+import type { Bench, Scenario } from "./scenario.ts";
+import { backlog } from "./scenarios/backlog.ts";
+import { churn } from "./scenarios/churn.ts";
+import { growth } from "./scenarios/growth.ts";
+import { idle } from "./scenarios/idle.ts";
+import { latency } from "./scenarios/latency.ts";
+import { preKeys } from "./scenarios/prekeys.ts";
+import { manyPairs, onePair } from "./scenarios/relay.ts";
+import { slowReader } from "./scenarios/slow_reader.ts";
+import { FULL, QUICK } from "./settings.ts";
 
-/** The scenarios, each with what it is judged by. */
-const SCENARIOS = {
-  B1: { title: "50 pairs, 16 unacknowledged each, 300 bytes", pairs: 50, unacknowledged: 16 },
-  B2: { title: "1 pair, 64 unacknowledged, 300 bytes", pairs: 1, unacknowledged: 64 },
-} as const;
+/** The scenarios, in the order in which they run. */
+const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  B1: manyPairs,
+  B2: onePair,
+  B3: latency,
+  B4: idle,
+  B5: preKeys,
+  B6: backlog,
+  B7: growth,
+  B8: churn,
+  B9: slowReader,
+};
 
-type ScenarioName = keyof typeof SCENARIOS;
+/** A run that takes longer is ended, with what it has. */
+const RUN_MS_MAX = 12 * 60_000;
 
-interface Result {
-  readonly scenario: ScenarioName;
-  readonly title: string;
-  /** Messages delivered a second, the median of the rounds. */
-  readonly server: number;
-  readonly relay: number;
-  /** The median of the rounds' own ratios. */
-  readonly ratio: number;
+interface Options {
+  readonly json?: boolean;
+  readonly quick?: boolean;
+  readonly only?: string;
 }
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+const now = () => performance.now();
 
-async function measure(name: ScenarioName, rounds: number, measureMs: number): Promise<Result> {
-  const { title, pairs, unacknowledged } = SCENARIOS[name];
-  const load = { pairs, unacknowledged, ciphertextBytes: 300, warmUpMs: 1_500, measureMs };
-  const run = async (start: () => Promise<Target>) => {
-    await using target = await start();
-    return await runPairs(target, load);
-  };
-  const results: { server: number; relay: number }[] = [];
-  for (let round = 1; round <= rounds; round++) {
-    const server = await run(startServerProcess);
-    const relay = await run(startRelayProcess);
-    results.push({ server, relay });
-    console.error(
-      `${name} round ${round} of ${rounds}: server ${server.toFixed(0)}/s, relay ${relay.toFixed(0)}/s`,
-    );
-  }
-  return {
-    scenario: name,
-    title,
-    server: median(results.map(({ server }) => server)),
-    relay: median(results.map(({ relay }) => relay)),
-    ratio: median(results.map(({ server, relay }) => server / relay)),
-  };
+function choose(only: string | undefined): [string, Scenario][] {
+  const names = only?.split(",").map((name) => name.trim().toUpperCase()) ?? Object.keys(SCENARIOS);
+  return names.map((name) => {
+    const scenario = SCENARIOS[name];
+    if (scenario === undefined) {
+      console.error(`bench: --only: found ${name}, allowed: ${Object.keys(SCENARIOS).join(",")}`);
+      Deno.exit(2);
+    }
+    return [name, scenario];
+  });
 }
 
-async function bench(options: { json?: boolean; quick?: boolean; only?: string }): Promise<void> {
-  const names = (options.only?.split(",") ?? Object.keys(SCENARIOS)).filter((name) => name in SCENARIOS);
-  if (names.length === 0) {
-    throw new Error(`--only: found ${options.only}, allowed: ${Object.keys(SCENARIOS)}`);
-  }
-  const [rounds, measureMs] = options.quick ? [1, 3_000] : [3, 6_000];
+async function runAll(chosen: readonly [string, Scenario][], bench: Bench): Promise<Result[]> {
+  const failures = new Map<Scenario, string>();
   const results: Result[] = [];
-  for (const name of names) results.push(await measure(name as ScenarioName, rounds, measureMs));
-  if (options.json) return console.log(JSON.stringify({ deno: Deno.version.deno, results }, null, 2));
-  console.log(
-    "\nMessages delivered a second, version 1: one envelope a frame on both sides. Budgets are off.\n",
-  );
-  for (const { scenario, title, server, relay, ratio } of results) {
-    console.log(
-      `${scenario}  ${title.padEnd(46)} server ${server.toFixed(0).padStart(7)}  relay ${
-        relay.toFixed(0).padStart(7)
-      }` +
-        `  ratio ${ratio.toFixed(2)}`,
-    );
+  for (const [, scenario] of chosen) {
+    await scenario.prepare?.(bench).catch((error) => failures.set(scenario, String(error)));
   }
+  for (const [name, scenario] of chosen) {
+    const startedAt = now();
+    const { title } = scenario;
+    const seconds = () => (now() - startedAt) / 1_000;
+    try {
+      const failure = failures.get(scenario);
+      if (failure !== undefined) throw new Error(failure);
+      const findings = await scenario.run(bench);
+      results.push({ scenario: name, title, ...findings, seconds: seconds() });
+    } catch (error) {
+      const failure = error instanceof Error ? error.stack ?? error.message : String(error);
+      bench.progress(`${name} failed: ${failure}`);
+      results.push({ scenario: name, title, figures: [], notes: [], seconds: seconds(), failure });
+    }
+  }
+  return results;
+}
+
+async function run(options: Options): Promise<number> {
+  const chosen = choose(options.only);
+  const settings = options.quick ? QUICK : FULL;
+  const startedAt = now();
+  const bench: Bench = {
+    settings,
+    progress: (text) => console.error(`[${((now() - startedAt) / 1_000).toFixed(0).padStart(3)} s] ${text}`),
+  };
+  const machine = await describeMachine();
+  const results = await runAll(chosen, bench);
+  const seconds = Math.round((now() - startedAt) / 1_000);
+  const { AUTH_SECRET: _, ...environment } = ENVIRONMENT;
+  const deno = Deno.version.deno;
+  if (options.json) {
+    const judged = results.map((result) => ({
+      ...result,
+      figures: result.figures.map((row) => ({ ...row, met: isMet(row) })),
+    }));
+    console.log(
+      JSON.stringify({
+        machine,
+        deno,
+        seconds,
+        quick: !!options.quick,
+        settings,
+        environment,
+        results: judged,
+      }),
+    );
+  } else {
+    console.log(formatTable(results, [
+      "",
+      `Deno ${deno}, ${machine["processor"]}, ${machine["processors"]} processors, ${
+        machine["memoryMib"]
+      } MiB; ` +
+      `fsync ${machine["fsyncMs"]} ms; load average at the start ${
+        Number(machine["loadAverageAtStart"]).toFixed(2)
+      }; ` +
+      `${seconds} s${options.quick ? ", quick: hints only" : ""}`,
+      "Budgets (RATE_…) are off and mailboxes take 1,000,000 messages. The database is a file; every Ack is behind an " +
+      "fsync. The load is one process beside the server.",
+      "Behind a figure its rounds. How to read it: scripts/README.md",
+    ]));
+  }
+  return results.some(({ failure }) => failure !== undefined) ? 1 : 0;
 }
 
 if (import.meta.main) {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => {
+      endAll();
+      Deno.exit(130);
+    });
+  }
+  globalThis.addEventListener("unload", endAll);
+  setTimeout(() => {
+    console.error("bench: took too long, ended");
+    endAll();
+    Deno.exit(1);
+  }, RUN_MS_MAX);
   await new Command("bench")
-    .description("Measure the server beside a bare relay.")
+    .description("Measure the server beside a bare relay, echo and WebSocket server.")
     .option("--json", "print one object instead of a table")
-    .option("--quick", "one short round of each")
-    .option("--only <names>", "such as B1,B2")
-    .action(bench)
+    .option("--quick", "one short round of each: hints only")
+    .option("--only <names>", "such as B1,B3")
+    .action(async (options: Options) => {
+      const code = await run(options);
+      endAll();
+      Deno.exit(code);
+    })
     .parseAsync(Deno.args, { from: "user" });
-  Deno.exit(0);
 }

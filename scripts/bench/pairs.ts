@@ -1,102 +1,95 @@
 /**
- * Load by pairs: each sender keeps a number of messages unacknowledged, each recipient acknowledges what it gets.
+ * The closed load: each sender keeps a number of messages unacknowledged, each recipient acknowledges what it gets.
  * @module
  */
-import { Connection } from "../../lib/client/mod.ts";
-import { userIdToBytes } from "../../lib/address.ts";
-import { allocateEnvelope, HEADER_BYTES, TYPE } from "../../lib/protocol/mod.ts";
-import { benchToken, type Target } from "./processes.ts";
+import { TYPE, type Version } from "../../lib/protocol/mod.ts";
+import { ackOf, type EnvelopeHandler, makeAck, MessageTemplate, refusalText } from "./envelopes.ts";
+import { connectPeer } from "./peers.ts";
+import { type Processors, wait, watchProcessors } from "./process_figures.ts";
+import type { Target } from "./processes.ts";
+import type { RawSocket } from "./raw_socket.ts";
 
 /** What a run is made of. */
 export interface PairLoad {
-  readonly pairs: number;
+  readonly version: Version;
+  /** Registered users; each gets from a user of its own. */
+  readonly recipients: readonly string[];
   readonly unacknowledged: number;
   readonly ciphertextBytes: number;
   readonly warmUpMs: number;
   readonly measureMs: number;
 }
 
-const DEVICE = 1;
-const ADDRESS_BYTES = 20;
-
-async function open(url: string, userId: string): Promise<WebSocket> {
-  const socket = new WebSocket(`${url}/${userId}/${DEVICE}`, [
-    "messaging.v1",
-    `bearer.${await benchToken(userId)}`,
-  ]);
-  socket.binaryType = "arraybuffer";
-  await new Promise((resolve, reject) => {
-    socket.onopen = resolve;
-    socket.onerror = reject;
-  });
-  return socket;
+/** What came of it. */
+export interface PairResult {
+  /** Messages delivered a second. */
+  readonly rate: number;
+  /** The longest time without any delivery to anybody, milliseconds. */
+  readonly longestGapMs: number;
+  readonly processors: Processors;
 }
 
-/** Registers a device; the relay knows no devices. */
-async function register(target: Target, userId: string): Promise<void> {
-  if (target.name === "relay") return;
-  const key = crypto.getRandomValues(new Uint8Array(33));
-  const connection = await Connection.connect({
-    url: target.url,
-    userId,
-    deviceId: DEVICE,
-    token: await benchToken(userId),
-  });
-  const preKeys = Array.from({ length: 20 }, () => crypto.getRandomValues(new Uint8Array(33)));
-  await connection.register({ registrationId: 1, identityKey: key, signedPreKey: key, preKeys });
-  await connection.close();
+/** Counts deliveries, and looks for gaps in them. */
+class Deliveries {
+  count = 0;
+  longestGapMs = 0;
+  #lastAt = performance.now();
+
+  add(): void {
+    this.count++;
+    this.look();
+  }
+
+  look(): void {
+    const now = performance.now();
+    this.longestGapMs = Math.max(this.longestGapMs, now - this.#lastAt);
+    this.#lastAt = now;
+  }
 }
 
-/** Makes a UserMessage; only its sequence changes from one to the next. */
-function makeMessage(to: string, ciphertextBytes: number): Uint8Array<ArrayBuffer> {
-  const frame = allocateEnvelope(1, 0, TYPE.userMessage, ADDRESS_BYTES + ciphertextBytes);
-  frame.set(userIdToBytes(to), HEADER_BYTES);
-  new DataView(frame.buffer).setUint32(HEADER_BYTES + 16, DEVICE);
-  crypto.getRandomValues(frame.subarray(HEADER_BYTES + ADDRESS_BYTES));
-  return frame;
-}
-
-/** One pair: counts what is delivered. */
-async function startPair(target: Target, load: PairLoad, delivered: () => void): Promise<WebSocket[]> {
-  const [from, to] = [crypto.randomUUID(), crypto.randomUUID()];
-  await register(target, to);
-  const recipient = await open(target.url, to);
-  const sender = await open(target.url, from);
-  recipient.onmessage = ({ data }) => {
-    const frame = new Uint8Array(data);
-    if (frame[5] !== TYPE.userMessage) return;
-    delivered();
-    const ack = allocateEnvelope(1, 0, TYPE.ack, 0);
-    ack.set(frame.subarray(1, 5), 1);
-    recipient.send(ack);
+async function startPair(
+  target: Target,
+  load: PairLoad,
+  to: string,
+  deliveries: Deliveries,
+  failed: (reason: string) => void,
+): Promise<RawSocket[]> {
+  const { version } = load;
+  const ack = makeAck(version);
+  const recipient = await connectPeer(target, to, (socket) => (type, sequence) => {
+    if (type !== TYPE.userMessage) return;
+    deliveries.add();
+    socket.send(ackOf(ack, sequence));
+  }, { version });
+  const template = new MessageTemplate(version, to, load.ciphertextBytes);
+  const listen = (socket: RawSocket): EnvelopeHandler => (type, _sequence, bytes, at, length) => {
+    if (type === TYPE.ack) socket.send(template.next());
+    else if (type === TYPE.error) failed(refusalText(version, bytes, at, length));
   };
-  const message = makeMessage(to, load.ciphertextBytes);
-  const view = new DataView(message.buffer);
-  let sequence = 0;
-  const send = () => {
-    view.setUint32(1, ++sequence);
-    sender.send(message);
-  };
-  sender.onmessage = ({ data }) => {
-    const frame = new Uint8Array(data);
-    if (frame[5] === TYPE.error) throw new Error(`refused: ${new TextDecoder().decode(frame.subarray(11))}`);
-    if (frame[5] === TYPE.ack && sender.readyState === WebSocket.OPEN) send();
-  };
-  for (let i = 0; i < load.unacknowledged; i++) send();
+  const sender = await connectPeer(target, crypto.randomUUID(), listen, { version });
+  for (let i = 0; i < load.unacknowledged; i++) sender.send(template.next());
   return [recipient, sender];
 }
 
-/** Runs the load; returns how many messages were delivered a second. */
-export async function runPairs(target: Target, load: PairLoad): Promise<number> {
-  let delivered = 0;
+/** Runs the load, and leaves the target with it cut off. */
+export async function runPairs(target: Target, load: PairLoad): Promise<PairResult> {
+  const deliveries = new Deliveries();
+  let refusal: string | null = null;
+  const failed = (reason: string) => refusal ??= reason;
   const sockets = (await Promise.all(
-    Array.from({ length: load.pairs }, () => startPair(target, load, () => delivered++)),
+    load.recipients.map((to) => startPair(target, load, to, deliveries, failed)),
   )).flat();
-  await new Promise((resolve) => setTimeout(resolve, load.warmUpMs));
-  const before = delivered;
+  await wait(load.warmUpMs);
+  const processors = await watchProcessors(target);
+  const before = deliveries.count;
+  deliveries.longestGapMs = 0;
   const startedAt = performance.now();
-  await new Promise((resolve) => setTimeout(resolve, load.measureMs));
-  const rate = (delivered - before) / ((performance.now() - startedAt) / 1_000);
-  for (const socket of sockets) socket.close();
-  return rate;
+  await wait(load.measureMs);
+  deliveries.look();
+  const rate = (deliveries.count - before) / ((performance.now() - startedAt) / 1_000);
+  const result = { rate, longestGapMs: deliveries.longestGapMs, processors: await processors() };
+  for (const socket of sockets) socket.destroy();
+  if (refusal !== null) throw new Error(`${target.name} refused a send: ${refusal}`);
+  if (deliveries.count === before) throw new Error(`${target.name} delivered nothing`);
+  return result;
 }

@@ -1,5 +1,7 @@
 /**
- * The processes that are measured: the server on a fresh database file, and the bare relay.
+ * The processes that are measured: the server on a database file of its own, and the baselines.
+ *
+ * Invariant: every process that was started here is killed, and every folder removed, at the end and on Ctrl-C.
  * @module
  */
 import { signToken } from "../../lib/identity/mod.ts";
@@ -7,7 +9,7 @@ import { signToken } from "../../lib/identity/mod.ts";
 const SECRET = "a secret for benchmarks, of more than 32 bytes";
 
 /** Budgets are off, and mailboxes hold more than any scenario fills: the table says so. */
-const ENVIRONMENT = {
+export const ENVIRONMENT = {
   HOST: "127.0.0.1",
   PORT: "0",
   AUTH_SECRET: SECRET,
@@ -19,86 +21,169 @@ const ENVIRONMENT = {
   RATE_REQUESTS: "off",
   MAILBOX_MESSAGES_MAX: "1000000",
   MAILBOX_BYTES_MAX: "1GiB",
-};
+} as const;
+
+/** How long a process may take until it listens. */
+const START_MS = 30_000;
 
 /** A process under measurement, ended with its scope. */
 export interface Target extends AsyncDisposable {
-  readonly name: "server" | "relay";
+  readonly name: string;
+  /** Such as `ws://127.0.0.1:34567`. */
   readonly url: string;
   readonly pid: number;
+  /** Where its inspector listens, if it has one. */
+  readonly inspector: string | null;
+  kill(signal: Deno.Signal): void;
 }
+
+/** A database folder, removed with its scope. */
+export interface Folder extends Disposable {
+  readonly path: string;
+}
+
+const children = new Set<Deno.ChildProcess>();
+const folders = new Set<string>();
 
 /** A token for a user, good for the whole run. */
 export function benchToken(userId: string): Promise<string> {
   return signToken(new TextEncoder().encode(SECRET), { userId, ttlMs: 86_400_000 }, Date.now());
 }
 
-/** Reads a child's output until a line holds its URL. */
-async function readUrl(output: ReadableStream<Uint8Array>): Promise<string> {
-  let text = "";
-  for await (const chunk of output.pipeThrough(new TextDecoderStream())) {
-    text += chunk;
-    const url = /ws:\/\/[0-9.]+:[0-9]+/.exec(text)?.[0];
-    if (url !== undefined) return url;
-  }
-  throw new Error(`the process ended before it listened:\n${text}`);
+/** Ends everything that was started here. */
+export function endAll(): void {
+  for (const child of children) killQuietly(child, "SIGKILL");
+  for (const path of folders) removeQuietly(path);
+  children.clear();
+  folders.clear();
 }
 
-/** Starts the server, on a fresh file. */
-export async function startServerProcess(): Promise<Target> {
-  const directory = await Deno.makeTempDir({ prefix: "messaging-bench-" });
-  const main = new URL("../../main.ts", import.meta.url).pathname;
+function killQuietly(child: Deno.ChildProcess, signal: Deno.Signal): void {
+  try {
+    child.kill(signal);
+  } catch {
+    // it has ended already
+  }
+}
+
+function removeQuietly(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch {
+    // it is gone already
+  }
+}
+
+/** Makes a folder for a database. */
+export function makeFolder(): Folder {
+  const path = Deno.makeTempDirSync({ prefix: "messaging-bench-" });
+  folders.add(path);
+  return {
+    path,
+    [Symbol.dispose](): void {
+      removeQuietly(path);
+      folders.delete(path);
+    },
+  };
+}
+
+/** Reads what a process says until it has told all its URLs; goes on reading, and shows what went wrong. */
+function listen(
+  child: Deno.ChildProcess,
+  name: string,
+  hasInspector: boolean,
+): Promise<Pick<Target, "url" | "inspector">> {
+  const { promise, resolve, reject } = Promise.withResolvers<Pick<Target, "url" | "inspector">>();
+  const late = setTimeout(() => reject(new Error(`${name} does not listen`)), START_MS);
+  const read = async () => {
+    let text = "";
+    const warnings = new Map<string, number>();
+    for await (const chunk of child.stderr.pipeThrough(new TextDecoderStream())) {
+      text = (text + chunk).slice(-20_000);
+      for (const line of chunk.split("\n")) {
+        const message = /"level":"(?:ERROR|WARN|FATAL).*?"message":"(.*?)","logger/i.exec(line)?.[1];
+        if (message === undefined) continue;
+        warnings.set(message, (warnings.get(message) ?? 0) + 1);
+        if (warnings.get(message) === 1) console.error(`${name}: ${message.slice(0, 300)}`);
+      }
+      const url = /(?<!Debugger )listening on \\?"?(ws:\/\/[0-9.]+:[0-9]+)/.exec(text)?.[1];
+      const inspector = /Debugger listening on (ws:\S+)/.exec(text)?.[1] ?? null;
+      if (url !== undefined && (inspector !== null || !hasInspector)) resolve({ url, inspector });
+    }
+    for (const [message, times] of warnings) {
+      if (times > 1) console.error(`${name}: ${times} times: ${message.slice(0, 300)}`);
+    }
+    reject(new Error(`${name} ended:\n${text}`));
+  };
+  read().catch(reject);
+  return promise.finally(() => clearTimeout(late));
+}
+
+async function start(
+  name: string,
+  options: { readonly program: string; readonly inspect: boolean; readonly arguments?: readonly string[] },
+  env: Readonly<Record<string, string>>,
+  folder: Folder | null,
+): Promise<Target> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       "run",
-      "--quiet",
+      ...(options.inspect ? ["--inspect=127.0.0.1:0"] : ["--quiet"]),
       "--allow-net",
       "--allow-read",
       "--allow-write",
       "--allow-env",
       "--allow-sys",
-      main,
+      new URL(options.program, import.meta.url).pathname,
+      ...(options.arguments ?? []),
     ],
-    env: { ...ENVIRONMENT, KV_PATH: `${directory}/messaging.kv` },
+    env,
     stdin: "null",
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  const [forUrl, forErrors] = child.stderr.tee();
-  void forErrors.pipeTo(new WritableStream({ write: (bytes) => reportErrors(bytes) })).catch(() => {});
-  return {
-    name: "server",
-    url: await readUrl(forUrl),
-    pid: child.pid,
-    async [Symbol.asyncDispose](): Promise<void> {
-      child.kill("SIGTERM");
-      await child.status;
-      await Deno.remove(directory, { recursive: true });
-    },
+  children.add(child);
+  const end = async () => {
+    killQuietly(child, "SIGKILL"); // a stopped process takes no other signal, and nothing here must last
+    await child.status;
+    children.delete(child);
+    folder?.[Symbol.dispose]();
   };
+  try {
+    const { url, inspector } = await listen(child, name, options.inspect);
+    const kill = (signal: Deno.Signal) => killQuietly(child, signal);
+    return { name, url, inspector, pid: child.pid, kill, [Symbol.asyncDispose]: end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
 }
 
-/** A benchmark of a server that reports errors measures something else: they are shown. */
-function reportErrors(bytes: Uint8Array): void {
-  const text = new TextDecoder().decode(bytes);
-  if (/"level":"(ERROR|WARN)/.test(text)) console.error(text.trim());
+/**
+ * Starts the server.
+ *
+ * @param folder where its database is; goes with it.
+ */
+export function startServer(folder: Folder, inspect = false): Promise<Target> {
+  const env = { ...ENVIRONMENT, KV_PATH: databasePath(folder) };
+  return start("server", { program: "../../main.ts", inspect }, env, folder);
 }
+
+/** The database file in a folder. */
+export const databasePath = (folder: Folder): string => `${folder.path}/messaging.kv`;
 
 /** Starts the bare relay. */
-export async function startRelayProcess(): Promise<Target> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--allow-net", new URL("./relay.ts", import.meta.url).pathname],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  return {
-    name: "relay",
-    url: await readUrl(child.stdout),
-    pid: child.pid,
-    async [Symbol.asyncDispose](): Promise<void> {
-      child.kill("SIGKILL");
-      await child.status;
-    },
-  };
+export function startRelay(): Promise<Target> {
+  const options = { program: "./baselines/relay.ts", inspect: false, arguments: relayArguments() };
+  return start("relay", options, {}, null);
+}
+
+/** How the relay gathers may be chosen, to compare: `BENCH_RELAY=--microtask`. */
+function relayArguments(): readonly string[] {
+  return (Deno.env.get("BENCH_RELAY") ?? "").split(" ").filter((word) => word !== "");
+}
+
+/** Starts the bare WebSocket server. */
+export function startEcho(inspect = false): Promise<Target> {
+  return start("echo", { program: "./baselines/echo.ts", inspect }, {}, null);
 }
