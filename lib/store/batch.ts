@@ -3,6 +3,7 @@
  * @module
  */
 import type { RequestError } from "../errors.ts";
+import { BATCH } from "../limits.ts";
 import type { CommitResult } from "./commit_run.ts";
 import { packTally, type Tally } from "./tally.ts";
 
@@ -67,11 +68,36 @@ export function buildBatch(atomic: Deno.AtomicOperation, batch: readonly Write[]
   return atomic;
 }
 
-/** How much of a commit's bounds a write takes. */
-export function sizeOf(write: Write): { mutations: number; keyBytes: number; bytes: number } {
-  const { mutations, tallies = NO_TALLIES } = write;
-  let keys = 0;
-  for (const tally of tallies) keys += keyBytes(tally.key);
-  for (const mutation of mutations) keys += keyBytes(mutation.key);
-  return { mutations: mutations.length + tallies.length, keyBytes: keys, bytes: keys + valueBytes(write) };
+/** How much of a commit's bounds is taken. */
+export class BatchSize {
+  #mutations = 0;
+  #bytes = 0;
+  /** Of keys that are set; those that are deleted have no bound of their own. */
+  #setKeyBytes = 0;
+  readonly #tallied = new Set<string>();
+
+  /**
+   * Counts a write in.
+   *
+   * @returns whether the batch still fits one commit with it.
+   */
+  add(write: Write): boolean {
+    for (const { key, change } of write.mutations) {
+      const bytes = keyBytes(key);
+      this.#mutations++;
+      this.#bytes += bytes;
+      if (change !== null) {
+        this.#setKeyBytes += bytes;
+        this.#bytes += change.length;
+      }
+    }
+    for (const { name, key } of write.tallies ?? NO_TALLIES) {
+      if (this.#tallied.has(name)) continue;
+      this.#tallied.add(name);
+      this.#mutations++;
+      this.#setKeyBytes += keyBytes(key);
+    }
+    return this.#mutations <= BATCH.mutationsMax && this.#bytes <= BATCH.bytesMax &&
+      this.#setKeyBytes <= BATCH.keyBytesMax;
+  }
 }

@@ -24,10 +24,15 @@ export class CommitRun {
   readonly #startedAt: number;
   #isSettled = false;
 
+  /**
+   * @param finished told first when the database is done with it, so that the next one can begin.
+   * @param settled told what became of it, or that this is not known.
+   */
   constructor(
     private readonly database: Database,
     private readonly metrics: Metrics,
     private readonly mutations: number,
+    private readonly finished: () => void,
     private readonly settled: (error: RequestError | null, result?: CommitResult) => void,
   ) {
     this.#startedAt = database.clock.monotonic();
@@ -40,20 +45,28 @@ export class CommitRun {
 
   /** Carries it out. Resolves when the database is done with it, however long that takes; never rejects. */
   async commit(build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation): Promise<void> {
+    const result = await this.#attempt(build);
+    this.finished();
+    if (result === null) this.#settle(unavailable());
+    else this.#settle(null, result);
+  }
+
+  /** Tries until it works, or will not; `null` then. */
+  async #attempt(
+    build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation,
+  ): Promise<CommitResult | null> {
     for (let attempt = 1;; attempt++) {
       try {
         const result = await build(this.database.writer.atomic()).commit();
         const seconds = (this.database.clock.monotonic() - this.#startedAt) / 1_000;
         this.metrics.commitSeconds.observe(seconds);
         this.metrics.commitMutations.observe(this.mutations);
-        return this.#settle(null, result);
+        return result;
       } catch (error) {
         if (!/database is locked/.test(String(error)) || attempt >= ATTEMPTS_MAX) {
-          log.error("a commit of {mutations} failed: {reason}", {
-            mutations: this.mutations,
-            reason: String(error),
-          });
-          return this.#settle(unavailable());
+          const { mutations } = this;
+          log.error("a commit of {mutations} failed: {reason}", { mutations, reason: String(error) });
+          return null;
         }
         this.metrics.counts.writesLocked++;
         await sleep(this.database.clock, RETRY_MS * 2 ** (attempt - 1) * (0.5 + Math.random()));

@@ -8,10 +8,10 @@
  */
 import type { Clock } from "../clock.ts";
 import { RequestError } from "../errors.ts";
-import { BATCH, QUEUES } from "../limits.ts";
+import { QUEUES } from "../limits.ts";
 import { logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { buildBatch, sizeOf, valueBytes, type Write } from "./batch.ts";
+import { BatchSize, buildBatch, valueBytes, type Write } from "./batch.ts";
 import { type CommitResult, CommitRun } from "./commit_run.ts";
 import { type Database, unavailable } from "./database.ts";
 
@@ -91,21 +91,15 @@ class Lane {
   /** Takes as many writes as one commit holds, or one conditional. */
   #take(): Job[] {
     const batch: Job[] = [];
-    let bytes = 0;
-    let keys = 0;
-    let mutations = 0;
-    while (this.#head < this.#jobs.length && mutations < BATCH.mutationsMax) {
+    const size = new BatchSize();
+    while (this.#head < this.#jobs.length) {
       const job = this.#jobs[this.#head];
       if (job === undefined) break;
       if (!isWrite(job)) {
         if (batch.length === 0) batch.push(job), this.#shift();
         break;
       }
-      const size = sizeOf(job);
-      keys += size.keyBytes;
-      bytes += size.bytes;
-      mutations += size.mutations;
-      if (batch.length > 0 && (keys > BATCH.keyBytesMax || bytes > BATCH.bytesMax)) break;
+      if (!size.add(job) && batch.length > 0) break;
       batch.push(job);
       this.#shift();
     }
@@ -121,20 +115,22 @@ class Lane {
     const build = isWrite(first)
       ? (atomic: Deno.AtomicOperation) => buildBatch(atomic, batch.filter(isWrite))
       : first.build;
-    const run = new CommitRun(writer.database, writer.metrics, batch.length, (error, result) => {
+    // The database gets its next batch before those who wait for this one are told: it need not wait for them.
+    const finished = () => {
+      this.#run = null;
+      this.#next();
+    };
+    const run = new CommitRun(writer.database, writer.metrics, batch.length, finished, (error, result) => {
       for (const job of batch) {
         try {
           job.settle(error, result);
         } catch (fault) {
-          log.error("what waited for a write failed: {reason}", { reason: String(fault) });
+          log.error("incident: what waited for a write failed: {reason}", { reason: String(fault) });
         }
       }
     });
     this.#run = run;
-    run.commit(build).finally(() => {
-      this.#run = null;
-      this.#next();
-    });
+    void run.commit(build);
   }
 }
 
