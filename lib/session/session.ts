@@ -30,6 +30,7 @@ type State = "open" | "paused" | "closing" | "closed";
 
 /** How long nothing must have come before a connection is closed. */
 const QUIET_MS = 50;
+const AWAITED_QUIET_MS = 250;
 
 /** How often a connection that is about to be closed looks whether everything has been sent. */
 const FLUSH_LOOK_MS = 10;
@@ -100,7 +101,7 @@ export class Session implements Listener, Requester {
         this.#take(envelope);
       }
     } catch (error) {
-      if (this.#state === "closing") return; // only what it acknowledges still counts
+      if (this.#state !== "open") return; // only what it acknowledges still counts
       if (error instanceof ProtocolViolation) this.close(error.closeCode, error.reason);
       else this.close(CLOSE.internalError, incident(error).description);
     }
@@ -226,8 +227,10 @@ export class Session implements Listener, Requester {
     const lateAt = clock.monotonic() + TIMES.replacedFlushMs;
     const look = () => {
       if (this.#state === "closed") return;
+      // While acknowledgements are due, a silence says less.
+      const quietMs = this.#delivery.hasUnacknowledged ? AWAITED_QUIET_MS : QUIET_MS;
       const isQuiet = this.#outbox.isEmpty && (this.isAnswered || !awaitsAnswers) &&
-        clock.monotonic() - this.#receivedAt >= QUIET_MS;
+        clock.monotonic() - this.#receivedAt >= quietMs;
       if (!isQuiet && clock.monotonic() < lateAt) {
         this.#flush = clock.setTimer(FLUSH_LOOK_MS, look);
         return;
