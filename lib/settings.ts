@@ -172,7 +172,7 @@ export const SETTINGS = {
   ),
   mailboxMessagesMax: setting(
     "MAILBOX_MESSAGES_MAX",
-    count(1, 10_000_000),
+    count(1, 8_000_000),
     "10000",
     "messages that wait for a device",
   ),
@@ -191,7 +191,7 @@ export const SETTINGS = {
     "RATE_REQUESTS",
     rate,
     "20/s:200",
-    "Register, Unregister and RequestDevices of one user",
+    "Register, Unregister, RequestDevices, and RequestPreKeys with a ClaimID, of one user",
   ),
 } as const;
 

@@ -53,7 +53,7 @@ export class Connection {
     this.#requests = new Requests(options.deadlineMs ?? DEADLINE_MS);
     this.#hello.promise.catch(() => {}); // nobody need ask for it
     socket.onmessage = ({ data }) => {
-      if (data instanceof ArrayBuffer) this.#receive(new Uint8Array(data));
+      if (data instanceof ArrayBuffer) this.#guard(() => this.#receive(new Uint8Array(data)));
     };
     socket.onclose = ({ code, reason }) => {
       this.#requests.end(new DisconnectedError(code, reason));
@@ -179,6 +179,15 @@ export class Connection {
       }
       this.socket.send(this.#codec.encodeClientMessage(message, sequence));
     });
+  }
+
+  /** A server that breaks the protocol, or a callback that throws, ends the connection and not the program. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch {
+      this.socket.close(4_000);
+    }
   }
 
   #receive(bytes: Uint8Array): void {

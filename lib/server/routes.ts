@@ -11,6 +11,9 @@ import { Refusal } from "./refusal.ts";
 /** How long storage may take for the server to count as ready. */
 export const READY_MS = 1_000;
 
+/** Headers of which proxies set one or the other; one that sets none needs METRICS_TOKEN. */
+const FORWARDED = ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"] as const;
+
 /** What the routes ask of the server. */
 export interface Status {
   readonly isDraining: boolean;
@@ -68,7 +71,7 @@ function requireReader(request: Request, remoteHost: string | null, { metricsTok
     throw new Refusal("unauthorized", "metrics need the bearer token that METRICS_TOKEN sets");
   }
   // What a proxy on this machine forwards comes from elsewhere.
-  const isForwarded = request.headers.has("x-forwarded-for") || request.headers.has("forwarded");
+  const isForwarded = FORWARDED.some((name) => request.headers.has(name));
   if (isForwarded || remoteHost === null || !isLoopback(remoteHost)) {
     throw new Refusal("forbidden", "metrics are for this machine only, unless METRICS_TOKEN is set");
   }

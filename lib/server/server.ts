@@ -201,7 +201,7 @@ export class MessagingServer {
   }
 
   async #checkStorage(): Promise<boolean> {
-    const check = this.store.database.get(["schema"]).then(() => true, () => false);
+    const check = this.store.database.answers();
     return await withDeadline(this.#context.clock, check, READY_MS, false);
   }
 

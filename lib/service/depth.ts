@@ -11,14 +11,15 @@ import { type Address, addressKey } from "../address.ts";
 import { type Clock, sleep } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { QUEUES } from "../limits.ts";
-import { type Amount, bucketOf, type MailboxEntry, type Store } from "../store/mod.ts";
+import { type Amount, bucketOf, type Store } from "../store/mod.ts";
+import { lookThrough } from "./look_through.ts";
 
 /** How long a count is good where other processes may change it, and for which part of the room. */
 const LEASE_MS = 100;
 const LEASE_SHARE = 4;
 
-/** A mailbox is looked through no more often than this. */
-const LOOK_MS = 1_000;
+/** How long a mailbox is not looked through again: at least and at most, and for each part of the time that it took. */
+const LOOK = { pauseMs: 1_000, pauseMostMs: 60_000, pausePerTime: 20 } as const;
 
 /** How often it is looked whether storage has what is under way, and how long at most. */
 const QUIET_MS = { look: 1, most: 100 } as const;
@@ -38,9 +39,10 @@ interface Depth {
   leaseMessages: number;
   leaseBytes: number;
   leaseEndsAt: number;
-  /** From when on looking through it may find room, and when that was last done; by the wall clock. */
+  /** From when on looking through it may find room, and may be done again; by the wall clock. */
   nextExpiryAt: number;
-  lookedAt: number;
+  nextLookAt: number;
+  looking: Promise<void> | null;
   transients: number;
   transientsSince: number;
 }
@@ -61,6 +63,7 @@ export interface Asking extends Counted {
 export class Depths {
   readonly #depths = new Map<string, Depth>();
   readonly #reading = new Map<string, Promise<Depth>>();
+  #looks: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly config: Pick<Config, "mailboxMessagesMax" | "mailboxBytesMax">,
@@ -121,12 +124,28 @@ export class Depths {
 
   #admit(depth: Depth, address: Address, epoch: string, message: Asking): boolean | Promise<boolean> {
     if (this.#fits(depth, message)) return this.#add(depth, message);
-    const now = this.clock.now();
-    if (now < depth.nextExpiryAt || Math.abs(now - depth.lookedAt) < LOOK_MS) return false;
-    depth.lookedAt = now;
-    return this.#look(depth, address, epoch).then(() =>
-      this.#fits(depth, message) && this.#add(depth, message)
-    );
+    if (depth.looking === null) {
+      const now = this.clock.now();
+      // A clock that stepped back must not put it off.
+      const isSoon = now < depth.nextLookAt && depth.nextLookAt - now <= LOOK.pauseMostMs;
+      if (now < depth.nextExpiryAt || isSoon) return false;
+      depth.looking = this.#lookInTurn(depth, address, epoch).finally(() => depth.looking = null);
+    }
+    return depth.looking.then(() => this.#fits(depth, message) && this.#add(depth, message));
+  }
+
+  /** One mailbox at a time, and each the more seldom the longer it takes: nobody can keep storage busy with it. */
+  #lookInTurn(depth: Depth, address: Address, epoch: string): Promise<void> {
+    const look = async () => {
+      const startedAt = this.clock.monotonic();
+      await this.#look(depth, address, epoch);
+      const tookMs = this.clock.monotonic() - startedAt;
+      const pauseMs = Math.min(LOOK.pauseMostMs, Math.max(LOOK.pauseMs, tookMs * LOOK.pausePerTime));
+      depth.nextLookAt = this.clock.now() + pauseMs;
+    };
+    const turn = this.#looks.then(look);
+    this.#looks = turn.catch(() => {});
+    return turn;
   }
 
   #fits(depth: Depth, { bytes }: Counted): boolean {
@@ -174,29 +193,17 @@ export class Depths {
   async #look(depth: Depth, address: Address, epoch: string): Promise<void> {
     const { mailboxes, waiting } = this.store;
     await this.#quiet(depth);
-    const before = await waiting.read(address, epoch);
-    const now = this.clock.now();
-    const found = new Map<number, { messages: number; bytes: number }>();
-    const expired: { entry: MailboxEntry; bytes: number }[] = [];
     depth.nextExpiryAt = Number.POSITIVE_INFINITY; // what is added meanwhile lowers it too
-    await mailboxes.scan(address, epoch, (entry) => {
-      if (entry.transient) return;
-      const bytes = entry.ciphertext.length;
-      const amount = found.get(bucketOf(entry.expiresAt)) ?? { messages: 0, bytes: 0 };
-      amount.messages++;
-      amount.bytes += bytes;
-      found.set(bucketOf(entry.expiresAt), amount);
-      if (entry.expiresAt <= now) expired.push({ entry: withoutContent(entry), bytes });
-      else depth.nextExpiryAt = Math.min(depth.nextExpiryAt, entry.expiresAt);
+    const seen = await lookThrough(this.store, address, epoch, this.clock.now(), (expiresAt) => {
+      depth.nextExpiryAt = Math.min(depth.nextExpiryAt, expiresAt);
     });
-    const after = await waiting.read(address, epoch);
     // Only if nothing came or went meanwhile, what was found is what should have been counted.
-    if (depth.unsettled === 0 && isSame(before.byBucket, after.byBucket)) {
-      const error = waiting.correct(address, epoch, after.byBucket, found);
+    if (depth.unsettled === 0 && seen.isSteady) {
+      const error = waiting.correct(address, epoch, seen.counted, seen.found);
       depth.messages += error.messages;
       depth.bytes += error.bytes;
     }
-    for (const { entry, bytes } of expired) {
+    for (const { entry, bytes } of seen.expired) {
       const counted = { bytes, transient: bucketOf(entry.expiresAt) < depth.countedIn };
       this.left(address, epoch, counted);
       mailboxes.expire(address, entry, bytes, () => this.settled(address, epoch, counted));
@@ -209,7 +216,8 @@ export class Depths {
     const depth: Depth = {
       unsettled: 0,
       nextExpiryAt: 0,
-      lookedAt: Number.NEGATIVE_INFINITY,
+      nextLookAt: 0,
+      looking: null,
       transients: 0,
       transientsSince: now,
       ...this.#depths.get(key),
@@ -234,16 +242,4 @@ export class Depths {
 
 function keyOf(address: Address, epoch: string): string {
   return `${addressKey(address)}/${epoch}`;
-}
-
-/** The entry without the bytes that would keep the whole row in memory. */
-function withoutContent(entry: MailboxEntry): MailboxEntry {
-  return { ...entry, ciphertext: new Uint8Array(), messageId: new Uint8Array() };
-}
-
-function isSame(a: ReadonlyMap<number, Amount>, b: ReadonlyMap<number, Amount>): boolean {
-  return a.size === b.size && [...a].every(([bucket, { messages, bytes }]) => {
-    const other = b.get(bucket);
-    return other?.messages === messages && other.bytes === bytes;
-  });
 }

@@ -77,6 +77,13 @@ export class Doorbell {
     if (owner === null || this.sessions.isShared) this.sessions.ring(address, "wake");
   }
 
+  /** Something became durable for an address, which could not be handed over. */
+  wake(address: Address): void {
+    const owner = this.#presences.get(addressKey(address))?.owner ?? null;
+    owner?.woken();
+    if (owner === null || this.sessions.isShared) this.sessions.ring(address, "wake");
+  }
+
   /** The one-time prekeys of an address run low. */
   preKeysLow(address: Address): void {
     const owner = this.#presences.get(addressKey(address))?.owner ?? null;

@@ -40,7 +40,8 @@ export class Budget {
    * @throws {RequestError} as `take` does.
    */
   require(key: string, cost = 1): void {
-    if (this.rate === null) return;
+    // Nobody who is refused elsewhere makes a bucket: one that is not there is full.
+    if (this.rate === null || !this.#buckets.has(key)) return;
     const waitMs = this.#waitMs(this.#filled(key, this.rate), cost, this.rate);
     if (waitMs > 0) throw rateLimited(this.what, waitMs);
   }

@@ -161,20 +161,28 @@ export class Receiver {
     acknowledged.add(entry.idKey);
     const counted = { bytes: entry.ciphertext.length, transient: entry.transient };
     core.depths.left(address, entry.epoch, counted);
-    const settle = (attempts: number) => (error: RequestError | null): void => {
-      if (attempts === REMOVE_ATTEMPTS) core.depths.settled(address, entry.epoch, counted);
-      if (error === null || attempts === 0) {
-        acknowledged.deleted(entry.idKey, mayComeAgain || error !== null);
-        return;
-      }
+    const done = (isDeleted: boolean) => acknowledged.deleted(entry.idKey, mayComeAgain || !isDeleted);
+    const settle = (error: RequestError | null): void => {
+      core.depths.settled(address, entry.epoch, counted);
+      if (error === null) return done(true);
       // Storage swallowed it: until it is back, the message is only remembered.
-      core.clock.setTimer(RETRY_MS * (0.5 + Math.random()), () => {
-        mailboxes.discard(address, entry.epoch, entry.id, settle(attempts - 1));
-      });
+      void this.#removeAgain(entry, REMOVE_ATTEMPTS).then(done);
     };
-    const first = settle(REMOVE_ATTEMPTS);
-    if (isExpired) mailboxes.expire(address, entry, entry.ciphertext.length, first);
-    else mailboxes.remove(address, entry, first);
+    if (isExpired) mailboxes.expire(address, entry, entry.ciphertext.length, settle);
+    else mailboxes.remove(address, entry, settle);
+  }
+
+  async #removeAgain(entry: MailboxEntry, attempts: number): Promise<boolean> {
+    for (let attempt = 1; attempt <= attempts; attempt++) {
+      await sleep(this.core.clock, RETRY_MS * (0.5 + Math.random()));
+      try {
+        await this.core.store.mailboxes.removeAgain(this.address, entry);
+        return true;
+      } catch {
+        continue; // already in the log
+      }
+    }
+    return false;
   }
 
   /** Claims the address in storage and listens there, for as long as the place is kept. */

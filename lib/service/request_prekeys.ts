@@ -5,7 +5,7 @@
 import { type Address, addressKey } from "../address.ts";
 import type { PreKeyBundle, PreKeyRequest } from "../domain.ts";
 import { RequestError } from "../errors.ts";
-import type { ClaimOf } from "../store/mod.ts";
+import type { ClaimOf, TakenBundle } from "../store/mod.ts";
 import { type Core, requireCount, untilUndisturbed } from "./core.ts";
 
 /**
@@ -26,21 +26,26 @@ export async function requestPreKeys(
 ): Promise<PreKeyBundle[]> {
   const { userId, knownDeviceIds, claimId } = request;
   requireCount("KnownDeviceIDs", knownDeviceIds.length, core.config.knownDevicesMax);
-  // What a claim was given before is free; everything else needs something left.
+  // Somebody who has nothing left is not looked anything up for; what a claim was given before costs a request only.
   if (claimId === undefined) core.rates.claims.require(requester.userId);
+  else core.rates.requests.take(requester.userId);
   const { devices } = await core.store.devices.readList(userId);
   if (devices.size === 0) throw new RequestError("unknown_user");
   const known = new Set(knownDeviceIds);
   const wanted = [...devices.keys()].filter((deviceId) => !known.has(deviceId));
   const claim = claimId === undefined ? null : { requester, claimId };
   const addresses = wanted.map((deviceId) => ({ userId, deviceId }));
-  // What the same claim was given before costs nothing again.
-  const claimed = claim === null ? [] : await core.store.preKeys.claimed(
-    claim,
-    addresses.map((address) => [address, devices.get(address.deviceId)?.epoch]),
-  );
-  pay(core, requester, addresses.filter((_, i) => !claimed[i]));
-  const bundles = await Promise.all(addresses.map((address) => takeBundle(core, address, claim)));
+  const before: (TakenBundle | null)[] = claim === null
+    ? addresses.map(() => null)
+    : await core.store.preKeys.claimed(
+      claim,
+      addresses.map((address) => [address, devices.get(address.deviceId)?.epoch]),
+    );
+  pay(core, requester, addresses.filter((_, i) => !before[i]));
+  const bundles = await Promise.all(addresses.map((address, i) => {
+    const known = before[i];
+    return known ? { ...address, ...known } : takeBundle(core, address, claim);
+  }));
   return bundles.filter((bundle) => bundle !== GONE);
 }
 

@@ -91,9 +91,9 @@ function append(
     }
     depths.settled(to, epoch, counted);
     metrics.counts.messagesAccepted++;
-    settled(null, accepted);
     doorbell.handOver(to, entry);
-  });
+    settled(null, accepted);
+  }, () => doorbell.wake(to));
 }
 
 function identityOf(from: Address, to: Address, messageId: Uint8Array): SendIdentity {

@@ -30,8 +30,10 @@ export function payForSends(
     key: `${from.userId}>${addressKey(to)}`,
     units: Math.max(1, Math.ceil(ciphertext.length / PAIR_UNIT_BYTES)),
   }));
+  const count = Math.max(1, copies.length);
+  rates.sends.require(from.userId, count);
   for (const { key, units } of pairs) rates.pair.require(key, units);
-  rates.sends.take(from.userId, Math.max(1, copies.length));
+  rates.sends.take(from.userId, count);
   for (const { key, units } of pairs) rates.pair.take(key, units);
 }
 
@@ -84,7 +86,8 @@ export async function post(
 ): Promise<Accepted | null> {
   let entries: MailboxEntry[] | null = null;
   try {
-    entries = await store.postings.post(posting);
+    const wake = () => posting.copies.forEach(({ to }) => doorbell.wake(to));
+    entries = await store.postings.post(posting, wake);
   } finally {
     for (const { to, epoch, message: { ciphertext, transient } } of posting.copies) {
       const counted = { bytes: ciphertext.length, transient };

@@ -67,7 +67,8 @@ export class Announcements {
 
   /** The peer is there: what it was told before, and has left this process, it need not be told again. */
   confirm(): void {
-    if (this.#unconfirmed === null || !this.outbox.isEmpty) return;
+    // One that lost its address leaves it to the next one, which is told the same.
+    if (this.#unconfirmed === null || !this.outbox.isEmpty || this.receiver.hasLeft) return;
     this.receiver.clearLost(this.#unconfirmed.epoch, this.#unconfirmed.report);
     this.#unconfirmed = null;
   }

@@ -6,6 +6,7 @@
  * @module
  */
 import type { Address } from "../address.ts";
+import { rateLimited } from "../errors.ts";
 import type { ClientMessage, ServerMessage } from "../protocol/mod.ts";
 import type { Registered, Service } from "../service/mod.ts";
 
@@ -19,6 +20,8 @@ export interface Requester {
 
 /** Answers to one request: any number of messages, after which the request is over. */
 export interface Reply {
+  /** Whether the peer leaves unread what it has been sent: a long answer would only wait. */
+  readonly isCongested: boolean;
   /** Sends answers; the request is over. */
   send(...messages: ServerMessage[]): void;
   /** Sends an Error for whatever went wrong; the request is over. */
@@ -41,6 +44,9 @@ function unordered<T>(work: Promise<T>, reply: Reply, answer: (outcome: T) => Se
   work.then((outcome) => reply.send(...answer(outcome))).catch((error) => reply.fail(error));
 }
 
+/** When to repeat a claim whose answer had no room. */
+const UNREAD_RETRY_MS = 1_000;
+
 const ACK: ServerMessage = { type: "ack" };
 
 const handlers: Handlers = {
@@ -60,6 +66,10 @@ const handlers: Handlers = {
 
   request_prekeys({ service, address }, { request }, reply) {
     unordered(service.requestPreKeys(address, request), reply, (bundles) => {
+      // A claim gets the same keys when the peer reads again; without one they would be lost.
+      if (request.claimId !== undefined && reply.isCongested) {
+        throw rateLimited("answers unread", UNREAD_RETRY_MS);
+      }
       if (bundles.length === 0) return [ACK];
       return bundles.map((bundle, i) => ({ type: "prekey", bundle, more: bundles.length - 1 - i }));
     });

@@ -66,9 +66,10 @@ export class Delivery {
 
   /** Begins with the mailbox of an installation; what was under way for another one is forgotten. */
   begin(epoch: string | null): void {
-    if (epoch === null) this.#isCaughtUp();
-    if (epoch === this.#epoch) return;
+    const isSame = epoch === this.#epoch;
     this.#epoch = epoch;
+    if (epoch === null) this.#isCaughtUp();
+    if (isSame) return;
     this.#window.clear();
     this.#underWay.clear();
     this.#windowBytes = 0;
@@ -122,13 +123,18 @@ export class Delivery {
     this.pump();
   }
 
-  /** Sends what there is, as far as the window and the peer allow. Call it when either has room again. */
-  pump(): void {
+  /**
+   * Sends what there is, as far as the window and the peer allow. Call it when either has room again.
+   *
+   * @param isEager reads for little room too, which would not pay each time: now and then.
+   */
+  pump(isEager = false): void {
     if (this.#isStopped || this.#isReading || this.#epoch === null || this.outbox.isCongested) return;
     this.#sendPending();
     // A page is worth its cost when half of the window is free.
-    const hasRoom = this.#window.size <= QUEUES.windowMessagesMax / 2 &&
-      this.#windowBytes <= QUEUES.windowBytesMax / 2;
+    const hasRoom = isEager
+      ? !this.#isFull()
+      : this.#window.size <= QUEUES.windowMessagesMax / 2 && this.#windowBytes <= QUEUES.windowBytesMax / 2;
     if (this.#unread && hasRoom && this.#retry === null) void this.#read(this.#epoch);
   }
 

@@ -53,16 +53,16 @@ export class Intake {
   }
 
   /**
-   * Takes one envelope that is not an acknowledgement.
+   * Takes one envelope that is not a good acknowledgement.
    *
    * @throws {ProtocolViolation} 4429 if far too many requests are under way.
    */
   take(envelope: Envelope): void {
     if (this.#isStopped) return;
     this.#unanswered++;
-    // A client's Error asks for nothing.
-    if (envelope.type === TYPE.error) return this.#carryOut(envelope);
-    if (this.#unanswered > QUEUES.unansweredMax || this.outbox.isCongested) {
+    // An Ack or an Error of a client asks for nothing, and waits for nothing; only what is wrong with it is answered.
+    const asksNothing = isNoRequest(envelope.type);
+    if (this.outbox.isCongested || (this.#unanswered > QUEUES.unansweredMax && !asksNothing)) {
       this.#refusedInARow++;
       if (this.#unanswered - 1 + this.#refusedInARow > QUEUES.unansweredCloseMax) {
         this.#unanswered--;
@@ -71,8 +71,10 @@ export class Intake {
           `more than ${QUEUES.unansweredCloseMax} unanswered requests`,
         );
       }
-      return this.#reply(envelope.sequence).fail(rateLimited("requests under way", BUSY_RETRY_MS));
+      const reply = this.#reply(envelope.sequence);
+      return asksNothing ? reply.send() : reply.fail(rateLimited("requests under way", BUSY_RETRY_MS));
     }
+    if (asksNothing) return this.#carryOut(envelope);
     this.#refusedInARow = 0;
     if (this.#isBusy) this.#waiting.push(envelope);
     else this.#carryOut(envelope);
@@ -80,8 +82,8 @@ export class Intake {
 
   #carryOut({ sequence, type, payload }: Envelope): void {
     const reply = this.#reply(sequence);
-    // A client's Error is no request: it carries the sequence of the server's message that it refuses.
-    if (type !== TYPE.error && (sequence === 0 || sequence > CLIENT_SEQUENCE_MAX)) {
+    // What is no request carries the sequence of a message of the server.
+    if (!isNoRequest(type) && (sequence === 0 || sequence > CLIENT_SEQUENCE_MAX)) {
       return reply.fail(new RequestError("unmarshal", `sequence must be from 1 to ${CLIENT_SEQUENCE_MAX}`));
     }
     try {
@@ -112,7 +114,11 @@ export class Intake {
   }
 
   #reply(sequence: number): Reply {
+    const { outbox } = this;
     return {
+      get isCongested(): boolean {
+        return outbox.isCongested;
+      },
       send: (...messages) => {
         this.#unanswered--;
         for (const message of messages) this.outbox.answer(sequence, message);
@@ -123,4 +129,8 @@ export class Intake {
       },
     };
   }
+}
+
+function isNoRequest(type: number): boolean {
+  return type === TYPE.ack || type === TYPE.error;
 }

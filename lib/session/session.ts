@@ -7,7 +7,7 @@
  */
 import type { Address } from "../address.ts";
 import type { Timer } from "../clock.ts";
-import { ProtocolViolation, RequestError } from "../errors.ts";
+import { ProtocolViolation } from "../errors.ts";
 import { TIMES } from "../limits.ts";
 import { Metrics } from "../metrics.ts";
 import { CLOSE, type Codec, decodeEnvelope, type Envelope, HEADER_BYTES, TYPE } from "../protocol/mod.ts";
@@ -126,7 +126,7 @@ export class Session implements Listener, Requester {
     if (isGone || this.#outbox.isGivenUp) {
       return this.close(CLOSE.tooSlow, "too slow: read what you are sent");
     }
-    this.#delivery.pump();
+    this.#delivery.pump(true);
     if (now < this.#lookAt) return;
     this.#lookAt = this.#nextLook();
     this.#delivery.lookIfIdle();
@@ -204,10 +204,9 @@ export class Session implements Listener, Requester {
 
   #take(envelope: Envelope): void {
     // Acknowledgements depend on nothing that comes before them, and nothing waits for them.
-    if (envelope.type !== TYPE.ack) {
-      if (this.#state === "open") this.#intake.take(envelope);
-    } else if (envelope.payload.length === 0) this.#delivery.acknowledge(envelope.sequence);
-    else this.#outbox.refuse(envelope.sequence, new RequestError("unmarshal", "an Ack has no payload"));
+    if (envelope.type === TYPE.ack && envelope.payload.length === 0) {
+      this.#delivery.acknowledge(envelope.sequence);
+    } else if (this.#state === "open") this.#intake.take(envelope);
   }
 
   /** Gives the address up, and does nothing of its own any more. */

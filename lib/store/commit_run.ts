@@ -27,6 +27,7 @@ export class CommitRun {
   /**
    * @param finished told first when the database is done with it, so that the next one can begin.
    * @param settled told what became of it, or that this is not known.
+   * @param landed told if it was carried out after all, when that was not known in time.
    */
   constructor(
     private readonly database: Database,
@@ -34,6 +35,7 @@ export class CommitRun {
     private readonly mutations: number,
     private readonly finished: () => void,
     private readonly settled: (error: RequestError | null, result?: CommitResult) => void,
+    private readonly landed: () => void,
   ) {
     this.#startedAt = database.clock.monotonic();
   }
@@ -47,8 +49,10 @@ export class CommitRun {
   async commit(build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation): Promise<void> {
     const result = await this.#attempt(build);
     this.finished();
+    const isLate = this.#isSettled;
     if (result === null) this.#settle(unavailable());
     else this.#settle(null, result);
+    if (isLate && result?.ok) this.landed();
   }
 
   /** Tries until it works, or will not; `null` then. */

@@ -6,6 +6,7 @@ import { type Clock, withDeadline } from "../clock.ts";
 import { RequestError } from "../errors.ts";
 import { KV, TIMES } from "../limits.ts";
 import { logger } from "../log.ts";
+import { schemaKey } from "./keys.ts";
 
 const log = logger("store");
 
@@ -38,6 +39,11 @@ export class Database {
     readonly description: string,
     private readonly release: () => void = () => {},
   ) {}
+
+  /** Whether storage answers, within its deadline. */
+  async answers(): Promise<boolean> {
+    return await this.get(schemaKey).then(() => true, () => false);
+  }
 
   /** Reads one entry, or `null`. */
   async get(key: Deno.KvKey): Promise<Entry | null> {

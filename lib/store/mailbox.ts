@@ -10,7 +10,7 @@ import type { StoredMessage } from "../domain.ts";
 import { TIMES } from "../limits.ts";
 import type { Database, Entry } from "./database.ts";
 import { inboxKey, inboxPrefix } from "./keys.ts";
-import { bucketEnd, bucketOf, lostTally, type Tally, waitingTally } from "./tally.ts";
+import { bucketEnd, bucketOf, lostTally, packTally, type Tally, waitingTally } from "./tally.ts";
 import type { Mutation, Write, Writer } from "./writer.ts";
 
 const FORMAT = 1;
@@ -87,6 +87,7 @@ export class Mailboxes {
    *
    * @param companion written in the same commit.
    * @param settle called once, with `null` when the message is durable.
+   * @param landed called if it became durable after all, when that was not known in time.
    * @returns the entry; it must not be delivered before.
    */
   append(
@@ -95,11 +96,17 @@ export class Mailboxes {
     message: StoredMessage,
     companion: Mutation | null,
     settle: Write["settle"],
+    landed: () => void = () => {},
   ): MailboxEntry {
     const [entry, mutation] = prepareEntry(to, epoch, message);
     const tally = tallyOf(to, entry, 1);
     const mutations = companion === null ? [mutation] : [mutation, companion];
-    this.writer.write(to.userId, { mutations, ...(tally === null ? {} : { tallies: [tally] }), settle });
+    this.writer.write(to.userId, {
+      mutations,
+      ...(tally === null ? {} : { tallies: [tally] }),
+      settle,
+      landed,
+    });
     return entry;
   }
 
@@ -122,6 +129,21 @@ export class Mailboxes {
       ? []
       : [waitingTally(address, epoch, bucketOf(expiresAt), -1, -bytes), lostTally(address, epoch, 1)];
     this.writer.write(address.userId, { mutations, tallies, settle });
+  }
+
+  /**
+   * Deletes a message whose deletion may have been carried out: counted once, whichever it was.
+   *
+   * @throws {RequestError} `unavailable`.
+   */
+  async removeAgain(address: Address, entry: MailboxEntry): Promise<void> {
+    const row = await this.database.get(inboxKey(address, entry.epoch, entry.id));
+    if (row === null) return;
+    const tally = tallyOf(address, entry, -1);
+    await this.writer.commit(address.userId, (atomic) => {
+      atomic.check(row).delete(row.key);
+      return tally === null ? atomic : atomic.sum(tally.key, packTally(tally.messages, tally.bytes));
+    });
   }
 
   /** Queues the deletion of a message that does not count as waiting any more, or may have been deleted. */

@@ -26,7 +26,7 @@ export type { LostReport, Waiting } from "./waiting.ts";
 export { mutate, type Mutation } from "./writer.ts";
 export type { SendIdentity } from "./accepted.ts";
 export type { Posting } from "./postings.ts";
-export type { ClaimOf } from "./claims.ts";
+export type { ClaimOf, TakenBundle } from "./claims.ts";
 export { loadSecret } from "./secret.ts";
 export type { Watcher } from "./sessions.ts";
 

@@ -37,25 +37,31 @@ export class Postings {
   /**
    * Stores a send, and remembers it for its repeats.
    *
+   * @param landed told if it was stored after all, when `unavailable` had been thrown.
    * @returns the entries, now durable; `null` if a condition does not hold any more: judge again.
    * @throws {RequestError} `unavailable`: it may have been stored.
    */
-  async post(posting: Posting): Promise<MailboxEntry[] | null> {
+  async post(posting: Posting, landed: () => void = () => {}): Promise<MailboxEntry[] | null> {
     const { userId, identity, accepted, list } = posting;
     const prepared = posting.copies.map(({ to, epoch, message }) => {
       const [entry, mutation] = prepareEntry(to, epoch, message);
       return { entry, mutation, tally: tallyOf(to, entry, 1) };
     });
-    const result = await this.writer.commit(userId, (atomic) => {
-      if (list !== null) atomic.check({ key: deviceListKey(userId), versionstamp: list.versionstamp });
-      if (posting.mustBeNew) this.acceptedSends.requireNew(atomic, identity);
-      mutate(atomic, this.acceptedSends.remember(identity, accepted));
-      for (const { mutation, tally } of prepared) {
-        mutate(atomic, mutation);
-        if (tally !== null) atomic.sum(tally.key, packTally(tally.messages, tally.bytes));
-      }
-      return atomic;
-    }, posting.copies.reduce((sum, { message }) => sum + message.ciphertext.length, 0));
+    const result = await this.writer.commit(
+      userId,
+      (atomic) => {
+        if (list !== null) atomic.check({ key: deviceListKey(userId), versionstamp: list.versionstamp });
+        if (posting.mustBeNew) this.acceptedSends.requireNew(atomic, identity);
+        mutate(atomic, this.acceptedSends.remember(identity, accepted));
+        for (const { mutation, tally } of prepared) {
+          mutate(atomic, mutation);
+          if (tally !== null) atomic.sum(tally.key, packTally(tally.messages, tally.bytes));
+        }
+        return atomic;
+      },
+      posting.copies.reduce((sum, { message }) => sum + message.ciphertext.length, 0),
+      landed,
+    );
     return result.ok ? prepared.map(({ entry }) => entry) : null;
   }
 }

@@ -55,15 +55,15 @@ export class PreKeys {
     return toCount(await this.database.get(poolKey(address, epoch)));
   }
 
-  /** Tells for each device whether the claim was answered before. */
+  /** What a claim was answered with before, for each device: `null` where it was not. */
   async claimed(
     claim: ClaimOf,
     devices: readonly (readonly [Address, epoch: string | undefined])[],
-  ): Promise<boolean[]> {
+  ): Promise<(TakenBundle | null)[]> {
     const claims = await Promise.all(
       devices.map(([address, epoch]) => readClaim(this.database, claim, address, epoch)),
     );
-    return claims.map(({ bundle }) => bundle !== null);
+    return claims.map(({ bundle }) => bundle);
   }
 
   /**

@@ -27,6 +27,7 @@ interface Conditional {
   /** Bytes that it keeps in memory while it waits. */
   readonly bytes: number;
   settle(error: RequestError | null, result?: CommitResult): void;
+  landed?(): void;
 }
 
 type Job = Write | Conditional;
@@ -120,15 +121,23 @@ class Lane {
       this.#run = null;
       this.#next();
     };
-    const run = new CommitRun(writer.database, writer.metrics, batch.length, finished, (error, result) => {
+    const each = (tell: (job: Job) => void) => {
       for (const job of batch) {
         try {
-          job.settle(error, result);
+          tell(job);
         } catch (fault) {
           log.error("incident: what waited for a write failed: {reason}", { reason: String(fault) });
         }
       }
-    });
+    };
+    const run = new CommitRun(
+      writer.database,
+      writer.metrics,
+      batch.length,
+      finished,
+      (error, result) => each((job) => job.settle(error, result)),
+      () => each((job) => job.landed?.()),
+    );
     this.#run = run;
     void run.commit(build);
   }
@@ -154,6 +163,7 @@ export class Writer {
    * Makes a commit of its own, in its place among the writes that concern `userId`.
    *
    * @param bytes that it keeps in memory while it waits, where these are many.
+   * @param landed told if it was carried out after all, when `unavailable` had been thrown.
    * @returns the commit's result, `ok: false` if a check failed.
    * @throws {RequestError} `unavailable`: it may or may not have been carried out.
    */
@@ -161,11 +171,13 @@ export class Writer {
     userId: string,
     build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation,
     bytes = 0,
+    landed: () => void = () => {},
   ): Promise<CommitResult> {
     return new Promise((resolve, reject) => {
       this.#lane(userId).push({
         build,
         bytes,
+        landed,
         settle: (error, result) => error !== null || result === undefined ? reject(error) : resolve(result),
       });
     });

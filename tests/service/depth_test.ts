@@ -251,3 +251,9 @@ Deno.test("sendMessage() takes no more than the limit though messages that expir
   assert.equal(open.messages, 3);
   await assert.rejects(send(core, outgoing(to)), FULL);
 });
+
+Deno.test("reserve() of several at once waits for the same look, and refuses none that it made room for", async () => {
+  const mailbox = new Faked([5_000, 5_000, 60_000], 0, [3, 100]);
+  mailbox.clock.advance(6_000);
+  assert.deepEqual(await Promise.all([1, 1, 1].map((bytes) => mailbox.reserve(bytes))), [true, true, false]);
+});

@@ -140,3 +140,9 @@ Deno.test("createRateLimits() gives each budget its own setting and name", () =>
     assert.equal(waitOf(() => budget.take("a")), 1_000);
   });
 });
+
+Deno.test("require() makes no bucket, so that what is refused can't push the buckets of others out", () => {
+  const budget = new Budget({ perSecond: 1, burst: 3 }, "things", new ManualClock());
+  for (let i = 0; i < 100; i++) budget.require(`${i}`, 3);
+  assert.equal(budget.size, 0);
+});

@@ -177,3 +177,13 @@ Deno.test("start() a second time lets nothing overtake a request that is waited 
   opened.intake.start();
   assert.deepEqual(opened.takenUp, ["a"]);
 });
+
+Deno.test("take() counts what asks for nothing too, while the peer does not read", () => {
+  const opened = new Opened();
+  opened.socket.bufferedAmount = QUEUES.outboxBytesMax + 1;
+  const refusal: ClientMessage = { type: "error", code: 3, description: "no" };
+  assert.throws(() => {
+    for (let n = 0; n <= QUEUES.unansweredCloseMax; n++) opened.take(refusal);
+  }, isFlooding);
+  assert.equal(opened.socket.sent.length, 0);
+});

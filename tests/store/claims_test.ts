@@ -26,9 +26,10 @@ const newClaim = (): ClaimOf => ({ requester: newAddress(), claimId: newBytes() 
 const numbered = (count: number) => Array.from({ length: count }, (_, i) => Uint8Array.of(i));
 
 /** Whether the claim was answered before, on the installation that is there now. */
-async function isClaimed(store: TestStore, claim: ClaimOf, address: Address): Promise<boolean | undefined> {
+async function isClaimed(store: TestStore, claim: ClaimOf, address: Address): Promise<boolean> {
   const { device } = await readInstalled(store, address);
-  return (await store.preKeys.claimed(claim, [[address, device.record.epoch]]))[0];
+  const [bundle] = await store.preKeys.claimed(claim, [[address, device.record.epoch]]);
+  return bundle !== null && bundle !== undefined;
 }
 
 Deno.test("take() gives the same claim the same prekey for ten minutes, and takes no other", async () => {
@@ -83,7 +84,7 @@ Deno.test("take() for a claim takes a prekey of the new installation after a Reg
   assert.equal(await isClaimed(store, claim, address), true);
   assert.deepEqual(
     await store.preKeys.claimed(claim, [[address, undefined]]),
-    [false],
+    [null],
     "a device that is gone",
   );
 });
