@@ -64,7 +64,7 @@ async function measure(
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 
 await using server = await ProcessServer.start({
-  MAILBOX_MESSAGES_MAX: "10000000",
+  MAILBOX_MESSAGES_MAX: "8000000",
   MAILBOX_BYTES_MAX: "16GiB",
 });
 const one = ({ userId }: Pair, n: number) => sendWith({ userId, deviceId: 1 }, numbered(n, BYTES));
