@@ -8,6 +8,7 @@
  * @module
  */
 import { type Address, addressKey } from "../address.ts";
+import { dropOldest } from "../bounded.ts";
 import { type Clock, sleep } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { QUEUES } from "../limits.ts";
@@ -229,13 +230,8 @@ export class Depths {
       leaseEndsAt: now + LEASE_MS,
     };
     this.#depths.delete(key);
-    if (this.#depths.size >= QUEUES.depthsMax) {
-      for (const oldest of this.#depths.keys()) {
-        this.#depths.delete(oldest);
-        break;
-      }
-    }
     this.#depths.set(key, depth);
+    dropOldest(this.#depths, QUEUES.depthsMax);
     return depth;
   }
 }

@@ -71,34 +71,31 @@ export class Doorbell {
 
   /** A message is durable. */
   handOver(address: Address, entry: MailboxEntry): void {
-    const owner = this.#presences.get(addressKey(address))?.owner ?? null;
-    owner?.handOver(entry);
-    // Another process may have the address by now without our knowing.
-    if (owner === null || this.sessions.isShared) this.sessions.ring(address, "wake");
+    this.#owner(address)?.handOver(entry);
+    this.#ringElsewhere(address);
   }
 
   /** Something became durable for an address, which could not be handed over. */
   wake(address: Address): void {
-    const owner = this.#presences.get(addressKey(address))?.owner ?? null;
-    owner?.woken();
-    if (owner === null || this.sessions.isShared) this.sessions.ring(address, "wake");
+    this.#owner(address)?.woken();
+    this.#ringElsewhere(address);
   }
 
   /** The one-time prekeys of an address run low. */
   preKeysLow(address: Address): void {
-    const owner = this.#presences.get(addressKey(address))?.owner ?? null;
+    const owner = this.#owner(address);
     if (owner === null) this.sessions.ring(address, "low");
     else owner.preKeysLow();
   }
 
   /** Whether the address has a connection in this process. */
   isConnected(address: Address): boolean {
-    return (this.#presences.get(addressKey(address))?.owner ?? null) !== null;
+    return this.#owner(address) !== null;
   }
 
   /** A device was unregistered by another one of its user. */
   unregistered(address: Address): void {
-    this.#presences.get(addressKey(address))?.owner?.unregistered();
+    this.#owner(address)?.unregistered();
   }
 
   /** Forgets addresses that have been left for long, and what was acknowledged long ago. Call it now and then. */
@@ -108,5 +105,14 @@ export class Doorbell {
       if (owner === null && now - leftAt > TIMES.acknowledgedMs) this.#presences.delete(key);
       else if (acknowledged.size > 0) acknowledged.sweep();
     }
+  }
+
+  #owner(address: Address): Listener | null {
+    return this.#presences.get(addressKey(address))?.owner ?? null;
+  }
+
+  /** Another process may have the address by now without our knowing. */
+  #ringElsewhere(address: Address): void {
+    if (this.sessions.isShared || this.#owner(address) === null) this.sessions.ring(address, "wake");
   }
 }

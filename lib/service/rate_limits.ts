@@ -2,6 +2,7 @@
  * Budgets: token buckets by user, or by user and target (protocol §6). Counted in memory, for each process alone.
  * @module
  */
+import { dropOldest } from "../bounded.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import type { Rate } from "../setting_kinds.ts";
@@ -71,22 +72,15 @@ export class Budget {
     const now = this.clock.monotonic();
     let bucket = this.#buckets.get(key);
     if (bucket === undefined) {
-      if (this.#buckets.size >= QUEUES.bucketsMax) this.#evict();
       bucket = { tokens: burst, at: now };
       this.#buckets.set(key, bucket);
+      // Not one that is full again: to look for it would cost a walk each time.
+      dropOldest(this.#buckets, QUEUES.bucketsMax);
     } else {
       bucket.tokens = Math.min(burst, bucket.tokens + ((now - bucket.at) / 1_000) * perSecond);
       bucket.at = now;
     }
     return bucket;
-  }
-
-  /** Room for one more: the oldest goes, since to look for a full one would cost a walk each time. */
-  #evict(): void {
-    for (const oldest of this.#buckets.keys()) {
-      this.#buckets.delete(oldest);
-      return;
-    }
   }
 }
 

@@ -16,6 +16,9 @@ const log = logger("service");
 /** The wait before something that storage refused is tried again. */
 const RETRY_MS = 1_000;
 
+/** How often a deletion is tried: over a minute, far beyond any hiccup. */
+const REMOVE_ATTEMPTS = 60;
+
 /** How often within DEVICE_UNSEEN it is written down that a device was seen. */
 const SEEN_PER_UNSEEN = 8;
 
@@ -193,8 +196,7 @@ export class Receiver {
       try {
         const version = await store.sessions.claim(this.address, this.#connectionId);
         if (signal.aborted) return;
-        const renewal = clock.setTimer(TIMES.sessionRenewMs, () => this.#renew());
-        signal.addEventListener("abort", () => renewal.cancel(), { once: true });
+        this.#renewLater();
         await store.sessions.watch(this.address, this.#connectionId, version, signal, this.listener);
       } catch (error) {
         log.warn("an address can't be claimed yet: {reason}", { reason: String(error) });
@@ -203,15 +205,14 @@ export class Receiver {
     }
   }
 
-  /** Rewrites the session record before it expires, and writes down that the device is still there. */
-  #renew(): void {
+  /** Now and then rewrites the session record before it expires, and writes down that the device is still there. */
+  #renewLater(): void {
     const { store, clock } = this.core;
-    void this.readOwnDevice().catch(() => {});
-    void store.sessions.claim(this.address, this.#connectionId).catch(() => {});
-    const renewal = clock.setTimer(TIMES.sessionRenewMs, () => this.#renew());
+    const renewal = clock.setTimer(TIMES.sessionRenewMs, () => {
+      void this.readOwnDevice().catch(() => {});
+      void store.sessions.claim(this.address, this.#connectionId).catch(() => {});
+      this.#renewLater();
+    });
     this.#left.signal.addEventListener("abort", () => renewal.cancel(), { once: true });
   }
 }
-
-/** How often a deletion is tried: over a minute, far beyond any hiccup. */
-const REMOVE_ATTEMPTS = 60;

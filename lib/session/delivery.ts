@@ -73,7 +73,7 @@ export class Delivery {
     this.#window.clear();
     this.#underWay.clear();
     this.#windowBytes = 0;
-    this.#clearPending();
+    this.#keepPending([]);
     this.look();
   }
 
@@ -145,11 +145,7 @@ export class Delivery {
       this.#deliver(entry, false);
       sent++;
     }
-    if (sent === this.#pending.length) this.#clearPending();
-    else if (sent > 0) {
-      this.#pending = this.#pending.slice(sent);
-      this.#pendingBytes = this.#pending.reduce((sum, { ciphertext }) => sum + ciphertext.length, 0);
-    }
+    if (sent > 0) this.#keepPending(this.#pending.slice(sent));
   }
 
   async #read(epoch: string): Promise<void> {
@@ -170,13 +166,13 @@ export class Delivery {
       if (!(error instanceof RequestError)) incident(error); // else storage is not available: already in the log
     }
     this.#isReading = false;
-    this.#pending = this.#pending.filter((entry) => !this.#isKnown(entry));
+    this.#keepPending(this.#pending.filter((entry) => !this.#isKnown(entry)));
     if (this.#isStopped) return;
     if (this.#epoch !== epoch) return this.look();
     if (!isAtEnd) {
       // What remains in storage comes before what was handed over meanwhile.
       this.#unread = true;
-      this.#clearPending();
+      this.#keepPending([]);
       if (hasFailed) return this.#readLater(READ_AGAIN_MS.refused);
       if (this.#window.size === before) return this.#readLater(READ_AGAIN_MS.nothing);
     } else this.#isCaughtUp();
@@ -215,8 +211,8 @@ export class Delivery {
     return this.#underWay.has(entry.idKey) || this.receiver.wasAcknowledged(entry);
   }
 
-  #clearPending(): void {
-    this.#pending = [];
-    this.#pendingBytes = 0;
+  #keepPending(entries: MailboxEntry[]): void {
+    this.#pending = entries;
+    this.#pendingBytes = entries.reduce((sum, { ciphertext }) => sum + ciphertext.length, 0);
   }
 }

@@ -6,6 +6,7 @@
  */
 import * as v from "valibot";
 import type { Address } from "../address.ts";
+import { dropOldest } from "../bounded.ts";
 import type { UserDevice } from "../domain.ts";
 import { QUEUES, TIMES } from "../limits.ts";
 import type { Database, Entry } from "./database.ts";
@@ -159,11 +160,6 @@ export class Devices {
   #keep(userId: string, cached: CachedList): void {
     this.#cache.delete(userId);
     this.#cache.set(userId, cached);
-    if (this.#cache.size > QUEUES.deviceListsMax) {
-      for (const oldest of this.#cache.keys()) {
-        this.#cache.delete(oldest);
-        break;
-      }
-    }
+    dropOldest(this.#cache, QUEUES.deviceListsMax);
   }
 }

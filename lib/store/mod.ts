@@ -18,17 +18,14 @@ import { Writer } from "./writer.ts";
 
 export { Database, unavailable } from "./database.ts";
 export { DatabaseError, openDatabase } from "./open_database.ts";
-export type { DeviceList, DeviceRecord, ListedDevice, StoredDevice } from "./devices.ts";
+export type { DeviceList, ListedDevice, StoredDevice } from "./devices.ts";
 export type { MailboxEntry } from "./mailbox.ts";
-export type { PoolChange, PreKeyOrder } from "./prekeys.ts";
 export { type Amount, bucketOf } from "./tally.ts";
-export type { LostReport, Waiting } from "./waiting.ts";
-export { mutate, type Mutation } from "./writer.ts";
+export type { LostReport } from "./waiting.ts";
 export type { SendIdentity } from "./accepted.ts";
 export type { Posting } from "./postings.ts";
 export type { ClaimOf, TakenBundle } from "./claims.ts";
 export { loadSecret } from "./secret.ts";
-export type { Watcher } from "./sessions.ts";
 
 /** Everything that is kept, over one open database. */
 export interface Store {

@@ -3,7 +3,8 @@
  * @module
  */
 import type { Address } from "../../lib/address.ts";
-import type { Store, Watcher } from "../../lib/store/mod.ts";
+import type { Store } from "../../lib/store/mod.ts";
+import type { Watcher } from "../../lib/store/sessions.ts";
 import { eventually } from "../support/eventually.ts";
 import { newBytes } from "./open_store.ts";
 

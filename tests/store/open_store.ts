@@ -12,11 +12,11 @@ import {
   Database,
   type ListedDevice,
   type MailboxEntry,
-  type Mutation,
-  type PreKeyOrder,
   type Store,
   type StoredDevice,
 } from "../../lib/store/mod.ts";
+import type { PreKeyOrder } from "../../lib/store/prekeys.ts";
+import type { Mutation } from "../../lib/store/writer.ts";
 import type { Registration } from "../../lib/store/registrations.ts";
 import type { CommitResult, Write } from "../../lib/store/writer.ts";
 import { eventually } from "../support/eventually.ts";
