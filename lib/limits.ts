@@ -53,6 +53,16 @@ export const BATCH = {
   keyBytesMax: 72_000,
 } as const;
 
+/** Rows that grow with what each batch adds: how large, so that SQLite keeps one in its page, and how many are known. */
+export const GROWING = {
+  rowBytesMax: 768,
+  /** Bytes of a row's key, at most. */
+  keyBytes: 96,
+  rowsMax: 4_096,
+  /** How long the database keeps a row that the janitor did not come to. */
+  keptMs: 3 * 3_600_000,
+} as const;
+
 /** Bounds on what waits inside the process. */
 export const QUEUES = {
   /** Writes that wait in one lane of the writer. */

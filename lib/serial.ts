@@ -19,6 +19,13 @@ export class Serial {
    */
   constructor(readonly clock: Clock, readonly deadlineMs: number, readonly waitingMax: number) {}
 
+  /** Has what comes next under the same key wait for something that is under way already. */
+  include<T>(key: string, work: Promise<T>): Promise<T> {
+    const over = work.then(() => {}, () => {});
+    this.#append(key, (this.#tails.get(key) ?? Promise.resolve()).then(() => over));
+    return work;
+  }
+
   /**
    * Runs `work` once everything that came before under the same key is over.
    *
@@ -29,8 +36,7 @@ export class Serial {
     this.#waiting++;
     const before = this.#tails.get(key) ?? Promise.resolve();
     const { promise: over, resolve: finish } = Promise.withResolvers<void>();
-    const tail = before.then(() => over);
-    this.#tails.set(key, tail);
+    this.#append(key, before.then(() => over));
     try {
       const turn = await withDeadline(this.clock, before.then(() => true), this.deadlineMs, false);
       if (!turn) throw new RequestError("unavailable", "storage is behind: nothing was done, try again");
@@ -38,10 +44,14 @@ export class Serial {
     } finally {
       this.#waiting--;
       finish();
-      // Not before what came earlier is over too, which may outlast a piece that gave up.
-      void tail.then(() => {
-        if (this.#tails.get(key) === tail) this.#tails.delete(key);
-      });
     }
+  }
+
+  #append(key: string, tail: Promise<void>): void {
+    this.#tails.set(key, tail);
+    // Not before what came earlier is over too, which may outlast a piece that gave up.
+    void tail.then(() => {
+      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    });
   }
 }

@@ -47,6 +47,11 @@ export class Budget {
     if (waitMs > 0) throw rateLimited(this.what, waitMs);
   }
 
+  /** Takes what something turned out to cost: it is done already, so the bucket may be overdrawn. */
+  charge(key: string, cost: number): void {
+    if (this.rate !== null && cost > 0) this.#filled(key, this.rate).tokens -= cost;
+  }
+
   /** Forgets the buckets that are full again. Call it now and then. */
   sweep(): void {
     if (this.rate === null) return;

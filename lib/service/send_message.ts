@@ -6,7 +6,8 @@ import type { Address } from "../address.ts";
 import type { Accepted, OutgoingMessage } from "../domain.ts";
 import { RequestError } from "../errors.ts";
 import type { ListedDevice, SendIdentity } from "../store/mod.ts";
-import { type Core, untilUndisturbed } from "./core.ts";
+import type { Core } from "./core.ts";
+import { acceptOnce, beforeRepeats } from "./repeats.ts";
 import { asking, mailboxFull, payForSends, post, toStored } from "./sends.ts";
 
 /** Told once how a send ended: an error, or what it was accepted as. */
@@ -39,9 +40,14 @@ export function sendMessage(
   // A list at hand is good enough to accept a message; a refusal rests on the database.
   const device = core.store.devices.cachedList(to.userId)?.devices.get(to.deviceId);
   if (device === undefined) {
-    return readDevice(core, to).then((found) => store(core, from, message, found, settled));
+    return beforeRepeats(
+      core,
+      from,
+      readDevice(core, to).then((found) => store(core, from, message, found, settled)),
+    );
   }
-  return store(core, from, message, device, settled);
+  const pending = store(core, from, message, device, settled);
+  return pending instanceof Promise ? beforeRepeats(core, from, pending) : pending;
 }
 
 async function readDevice(core: Core, to: Address): Promise<ListedDevice> {
@@ -80,10 +86,8 @@ function append(
   const { to, messageId, ciphertext, transient } = message;
   const stored = toStored(core, from, message);
   const accepted = { at: stored.timestamp, fullDeviceIds: NONE_FULL };
-  const companion = messageId === undefined
-    ? null
-    : store.accepted.remember(identityOf(from, to, messageId), accepted);
-  const entry = store.mailboxes.append(to, epoch, stored, companion, (error) => {
+  const addition = messageId === undefined ? null : store.accepted.add(from, to, messageId, stored.timestamp);
+  const entry = store.mailboxes.append(to, epoch, stored, addition, (error) => {
     const counted = { bytes: ciphertext.length, transient };
     if (error !== null) {
       depths.release(to, epoch, counted);
@@ -96,11 +100,7 @@ function append(
   }, () => doorbell.wake(to));
 }
 
-function identityOf(from: Address, to: Address, messageId: Uint8Array): SendIdentity {
-  return { from, toUserId: to.userId, toDeviceId: to.deviceId, messageId };
-}
-
-/** A send that may have been accepted before is stored once: looked up first, and checked in the commit. */
+/** A send that may have been accepted before is stored once. */
 async function sendAgain(
   core: Core,
   from: Address,
@@ -108,12 +108,10 @@ async function sendAgain(
   messageId: Uint8Array,
   settled: SendSettled,
 ): Promise<void> {
-  const { store, depths, clock } = core;
+  const { depths } = core;
   const { to, transient } = message;
-  const identity = identityOf(from, to, messageId);
-  const accepted = await untilUndisturbed(clock, async () => {
-    const before = await store.accepted.find(identity);
-    if (before !== null) return before;
+  const identity: SendIdentity = { from, toUserId: to.userId, toDeviceId: to.deviceId, messageId };
+  const accepted = await acceptOnce(core, identity, async () => {
     const { epoch } = await readDevice(core, to);
     if (!await depths.reserve(to, epoch, asking(core, message))) {
       throw mailboxFull(core, to, epoch, transient);

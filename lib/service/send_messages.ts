@@ -7,6 +7,7 @@ import type { Accepted, OutgoingMessages } from "../domain.ts";
 import { type DeviceMismatch, RequestError } from "../errors.ts";
 import type { DeviceList, ListedDevice, SendIdentity } from "../store/mod.ts";
 import { type Core, requireCount, requireSize, untilUndisturbed } from "./core.ts";
+import { acceptOnce, beforeRepeats } from "./repeats.ts";
 import { asking, payForSends, post, toStored } from "./sends.ts";
 
 /** One device's share of a message. */
@@ -35,17 +36,15 @@ export async function sendMessages(core: Core, from: Address, request: OutgoingM
     from,
     devices.map(({ deviceId, ciphertext }) => ({ to: { userId, deviceId }, ciphertext })),
   );
-  return await untilUndisturbed(clock, async () => {
-    if (request.retry) {
-      const before = await store.accepted.find(identityOf(from, request));
-      if (before !== null) return before;
-    }
+  const attempt = async () => {
     const list = await store.devices.readList(userId);
     if (list.devices.size === 0) throw new RequestError("unknown_user");
     const mismatch = compare(list, from, request);
     if (mismatch !== null) throw new RequestError("device_mismatch", describe(mismatch), undefined, mismatch);
     return await storeCopies(core, from, request, list);
-  });
+  };
+  if (request.retry) return await acceptOnce(core, identityOf(from, request), attempt);
+  return await beforeRepeats(core, from, untilUndisturbed(clock, attempt));
 }
 
 function identityOf(from: Address, { userId, messageId }: OutgoingMessages): SendIdentity {

@@ -1,15 +1,21 @@
 /**
  * Sends that were accepted within the last hour, so that a repeated one is stored once.
  *
- * Kept by stretches of ten minutes. An ordinary send writes one and reads none; a repeated one reads eight: the last
- * seven, and the next, since another process's clock may be ahead. Its commit checks that none of them is there. So a
- * repeated send is stored once, unless its first attempt is still under way in another process and lands after it.
+ * Kept by stretches of half an hour: a repeated send looks into the last three, and into the next, since another
+ * process's clock may be ahead. An ordinary send to one device reads nothing, and is added to a row that it shares with
+ * others of its sender and recipient (`growing.ts`). Every other one has a row of its own, and its commit can check that
+ * there is none yet.
+ *
+ * So a repeated send is stored once, unless its first attempt is still under way in another process and lands after it.
  * @module
  */
-import { type Address, USER_ID_BYTES, userIdToBytes } from "../address.ts";
+import { v7 } from "uuid";
+import { type Address, addressKey, USER_ID_BYTES, userIdToBytes } from "../address.ts";
 import type { Accepted } from "../domain.ts";
-import type { Database } from "./database.ts";
-import { acceptedKey, acceptedPrefix } from "./keys.ts";
+import { GROWING } from "../limits.ts";
+import type { Database, Entry } from "./database.ts";
+import type { Addition } from "./growing.ts";
+import { acceptedKey, acceptedPairPrefix, acceptedPrefix, acceptedRowKey } from "./keys.ts";
 import type { Mutation, Writer } from "./writer.ts";
 
 const FORMAT = 1;
@@ -17,16 +23,22 @@ const HEADER_BYTES = 9;
 const ADDRESS_BYTES = USER_ID_BYTES + 4;
 const MESSAGE_ID_BYTES = 16;
 
-const BUCKET_MS = 600_000;
+/** What a send takes in a row that it shares: its message ID, and when it was accepted. */
+const ADDITION_BYTES = MESSAGE_ID_BYTES + 8;
+
+const BUCKET_MS = 1_800_000;
 
 /** An hour, the stretch that has just begun, and the next one. */
-const BUCKETS = 8;
-
-/** How long the database keeps a row that the janitor did not come to. */
-const KEPT_MS = 2 * 3_600_000;
+const BUCKETS = 4;
 
 /** Rows that the janitor deletes in one commit. */
 const SWEEP_ROWS = 500;
+
+/** Shared rows of one pair and stretch that are looked through at most: far more than the budgets let anybody fill. */
+const ROWS_MAX = 50_000;
+
+/** How many of them one read of the database fetches. */
+const ROWS_BATCH = 50;
 
 /** What makes two sends the same one: the sender, the recipient (a device, or all of a user), the message ID. */
 export interface SendIdentity {
@@ -38,16 +50,33 @@ export interface SendIdentity {
   readonly messageId: Uint8Array;
 }
 
-/** The identity in bytes: of a send to all devices 4 bytes shorter, so that it is never that of one device. */
-function encodeIdentity({ from, toUserId, toDeviceId, messageId }: SendIdentity): Uint8Array {
+/** What was found of a send. */
+export interface Found {
+  readonly accepted: Accepted | null;
+  /** How many rows were looked at. */
+  readonly rows: number;
+}
+
+/** Sender and recipient in bytes, of a send to all devices 4 bytes shorter; and room for so many more. */
+function encodePair(
+  from: Address,
+  { toUserId, toDeviceId }: Pick<SendIdentity, "toUserId" | "toDeviceId">,
+  more: number,
+): Uint8Array {
   const recipientBytes = toDeviceId === null ? USER_ID_BYTES : ADDRESS_BYTES;
-  const bytes = new Uint8Array(ADDRESS_BYTES + recipientBytes + MESSAGE_ID_BYTES);
+  const bytes = new Uint8Array(ADDRESS_BYTES + recipientBytes + more);
   const view = new DataView(bytes.buffer);
   bytes.set(userIdToBytes(from.userId));
   view.setUint32(USER_ID_BYTES, from.deviceId);
   bytes.set(userIdToBytes(toUserId), ADDRESS_BYTES);
   if (toDeviceId !== null) view.setUint32(ADDRESS_BYTES + USER_ID_BYTES, toDeviceId);
-  bytes.set(messageId, ADDRESS_BYTES + recipientBytes);
+  return bytes;
+}
+
+/** The identity in bytes: of a send to all devices 4 bytes shorter, so that it is never that of one device. */
+function encodeIdentity(send: SendIdentity): Uint8Array {
+  const bytes = encodePair(send.from, send, MESSAGE_ID_BYTES);
+  bytes.set(send.messageId, bytes.length - MESSAGE_ID_BYTES);
   return bytes;
 }
 
@@ -68,27 +97,85 @@ function decodeAccepted(value: unknown): Accepted | null {
   return { at: Number(view.getBigUint64(1)), fullDeviceIds };
 }
 
+/** Looks for a message ID in a row that sends share. */
+function findInRow({ value }: Entry, messageId: Uint8Array): Accepted | null {
+  if (!(value instanceof Uint8Array)) return null;
+  for (let offset = 0; offset + ADDITION_BYTES <= value.length; offset += ADDITION_BYTES) {
+    if (!messageId.every((byte, i) => byte === value[offset + i])) continue;
+    const view = new DataView(value.buffer, value.byteOffset + offset, ADDITION_BYTES);
+    return { at: Number(view.getBigUint64(MESSAGE_ID_BYTES)), fullDeviceIds: [] };
+  }
+  return null;
+}
+
+/** An ordinary send, on its way into the row that it shares. */
+class AcceptedSend implements Addition {
+  readonly group: string;
+  readonly bytes = new Uint8Array(ADDITION_BYTES);
+
+  constructor(
+    private readonly from: Address,
+    private readonly to: Address,
+    messageId: Uint8Array,
+    at: number,
+    private readonly bucket: number,
+  ) {
+    this.group = `${bucket}/${addressKey(from)}>${addressKey(to)}`;
+    this.bytes.set(messageId);
+    new DataView(this.bytes.buffer).setBigUint64(MESSAGE_ID_BYTES, BigInt(at));
+  }
+
+  newKey(): Deno.KvKey {
+    const { userId: toUserId, deviceId: toDeviceId } = this.to;
+    const pair = encodePair(this.from, { toUserId, toDeviceId }, 0);
+    return acceptedRowKey(this.bucket, pair, v7(undefined, new Uint8Array(16)));
+  }
+}
+
 /** Remembers sends. */
 export class AcceptedSends {
   constructor(private readonly database: Database, private readonly writer: Writer) {}
 
-  /** What remembers a send; it belongs into the commit that stores it. */
+  /** What remembers a send that is stored on conditions; it belongs into the commit that stores it. */
   remember(send: SendIdentity, accepted: Accepted): Mutation {
     const key = acceptedKey(this.#bucket(), encodeIdentity(send));
-    return { key, change: encodeAccepted(accepted), expireInMs: KEPT_MS };
+    return { key, change: encodeAccepted(accepted), expireInMs: GROWING.keptMs };
   }
 
-  /** Looks a send up that may have been accepted within the last hour. */
-  async find(send: SendIdentity): Promise<Accepted | null> {
+  /**
+   * What remembers an ordinary send to one device; it belongs into the commit that stores it.
+   *
+   * @param at when it was accepted, milliseconds since the epoch.
+   */
+  add(from: Address, to: Address, messageId: Uint8Array, at: number): Addition {
+    return new AcceptedSend(from, to, messageId, at, this.#bucket());
+  }
+
+  /** Looks a send up that may have been accepted within the last hour. What is still in a queue is not found. */
+  async find(send: SendIdentity): Promise<Found> {
     const entries = await this.database.getMany(this.#keys(send));
+    let rows = 0;
     for (const entry of entries) {
       const accepted = decodeAccepted(entry?.value);
-      if (accepted !== null) return accepted;
+      if (accepted !== null) return { accepted, rows };
     }
-    return null;
+    if (send.toDeviceId === null) return { accepted: null, rows };
+    const pair = encodePair(send.from, send, 0);
+    let accepted: Accepted | null = null;
+    // The newest first: what is repeated was sent not long ago.
+    for (const bucket of this.#buckets()) {
+      const options = { limit: ROWS_MAX, batchSize: ROWS_BATCH, reverse: true };
+      await this.database.scan({ prefix: acceptedPairPrefix(bucket, pair) }, options, (row) => {
+        rows++;
+        accepted = findInRow(row, send.messageId);
+        return accepted === null;
+      });
+      if (accepted !== null) break;
+    }
+    return { accepted, rows };
   }
 
-  /** Makes a commit fail if the send was accepted within the last hour: eight checks. */
+  /** Makes a commit fail if a send with a row of its own is already there: four checks. */
   requireNew(atomic: Deno.AtomicOperation, send: SendIdentity): void {
     for (const key of this.#keys(send)) atomic.check({ key, versionstamp: null });
   }
@@ -114,9 +201,14 @@ export class AcceptedSends {
     return Math.floor(this.database.clock.now() / BUCKET_MS);
   }
 
-  #keys(send: SendIdentity): Deno.KvKey[] {
+  /** The stretches in which a repeated send may stand, the newest first. */
+  #buckets(): number[] {
     const newest = this.#bucket() + 1;
+    return Array.from({ length: BUCKETS }, (_, i) => newest - i);
+  }
+
+  #keys(send: SendIdentity): Deno.KvKey[] {
     const identity = encodeIdentity(send);
-    return Array.from({ length: BUCKETS }, (_, i) => acceptedKey(newest - i, identity));
+    return this.#buckets().map((bucket) => acceptedKey(bucket, identity));
   }
 }

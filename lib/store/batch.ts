@@ -3,8 +3,9 @@
  * @module
  */
 import type { RequestError } from "../errors.ts";
-import { BATCH } from "../limits.ts";
+import { BATCH, GROWING } from "../limits.ts";
 import type { CommitResult } from "./commit_run.ts";
+import type { Addition, GrowingRow, GrowingRows } from "./growing.ts";
 import { packTally, type Tally } from "./tally.ts";
 
 /** One change of one key. */
@@ -21,6 +22,8 @@ export interface Write {
   readonly mutations: readonly Mutation[];
   /** Counted in the same commit; what a batch counts on one key is added up first. */
   readonly tallies?: readonly Tally[];
+  /** Added to a row that grows, in the same commit. */
+  readonly addition?: Addition;
   /** Called once: with `null` when the write is durable, else with what to tell whoever asked for it. */
   settle(error: RequestError | null, result?: CommitResult): void;
   /** Called if it became durable after all, when `settle` had been told that this is not known. */
@@ -50,8 +53,19 @@ export function mutate(atomic: Deno.AtomicOperation, { key, change, expireInMs }
   else atomic.set(key, change, expireInMs === undefined ? undefined : { expireIn: Math.max(1, expireInMs) });
 }
 
-/** Makes the commit of a batch. */
-export function buildBatch(atomic: Deno.AtomicOperation, batch: readonly Write[]): Deno.AtomicOperation {
+/** Adds what a batch adds to rows that grow. Once for each batch, however often its commit is tried. */
+export function growRows(growing: GrowingRows, batch: readonly Write[]): ReadonlySet<GrowingRow> {
+  const rows = new Set<GrowingRow>();
+  for (const { addition } of batch) if (addition !== undefined) rows.add(growing.add(addition));
+  return rows;
+}
+
+/** Makes the commit of a batch, and of the rows that grew with it. */
+export function buildBatch(
+  atomic: Deno.AtomicOperation,
+  batch: readonly Write[],
+  rows: ReadonlySet<GrowingRow>,
+): Deno.AtomicOperation {
   const tallies = new Map<string, { key: Deno.KvKey; messages: number; bytes: number }>();
   for (const job of batch) {
     for (const mutation of job.mutations) mutate(atomic, mutation);
@@ -67,6 +81,7 @@ export function buildBatch(atomic: Deno.AtomicOperation, batch: readonly Write[]
   for (const { key, messages, bytes } of tallies.values()) {
     if (messages !== 0 || bytes !== 0) atomic.sum(key, packTally(messages, bytes));
   }
+  for (const { key, value } of rows) atomic.set(key, value, { expireIn: GROWING.keptMs });
   return atomic;
 }
 
@@ -99,7 +114,18 @@ export class BatchSize {
       this.#mutations++;
       this.#setKeyBytes += keyBytes(key);
     }
+    if (write.addition !== undefined) this.#grow(write.addition);
     return this.#mutations <= BATCH.mutationsMax && this.#bytes <= BATCH.bytesMax &&
       this.#setKeyBytes <= BATCH.keyBytesMax;
+  }
+
+  /** A row for each group; the few more that a batch of many additions fills are within what the bounds leave. */
+  #grow({ group, bytes }: Addition): void {
+    this.#bytes += bytes.length;
+    if (this.#tallied.has(group)) return;
+    this.#tallied.add(group);
+    this.#mutations++;
+    this.#setKeyBytes += GROWING.keyBytes;
+    this.#bytes += GROWING.keyBytes + GROWING.rowBytesMax;
   }
 }

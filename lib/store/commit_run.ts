@@ -25,7 +25,8 @@ export class CommitRun {
   #isSettled = false;
 
   /**
-   * @param finished told first when the database is done with it, so that the next one can begin.
+   * @param finished told first when the database is done with it, so that the next one can begin; and whether it was
+   * carried out.
    * @param settled told what became of it, or that this is not known.
    * @param landed told if it was carried out after all, when that was not known in time.
    */
@@ -33,7 +34,7 @@ export class CommitRun {
     private readonly database: Database,
     private readonly metrics: Metrics,
     private readonly mutations: number,
-    private readonly finished: () => void,
+    private readonly finished: (isCarriedOut: boolean) => void,
     private readonly settled: (error: RequestError | null, result?: CommitResult) => void,
     private readonly landed: () => void,
   ) {
@@ -48,7 +49,7 @@ export class CommitRun {
   /** Carries it out. Resolves when the database is done with it, however long that takes; never rejects. */
   async commit(build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation): Promise<void> {
     const result = await this.#attempt(build);
-    this.finished();
+    this.finished(result?.ok ?? false);
     const isLate = this.#isSettled;
     if (result === null) this.#settle(unavailable());
     else this.#settle(null, result);

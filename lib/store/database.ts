@@ -87,13 +87,16 @@ export class Database {
     });
   }
 
-  /** Looks at all entries in order, however many, keeping none. The deadline holds for each batch. */
-  async scan(selector: Deno.KvListSelector, batchSize: number, look: (entry: Entry) => void): Promise<void> {
-    const entries = this.reader.list<unknown>(selector, { batchSize });
+  /** Looks at entries in order, keeping none, until `look` returns `false`. The deadline holds for each batch. */
+  async scan(
+    selector: Deno.KvListSelector,
+    options: { readonly batchSize: number; readonly limit?: number; readonly reverse?: boolean },
+    look: (entry: Entry) => boolean | void,
+  ): Promise<void> {
+    const entries = this.reader.list<unknown>(selector, options);
     for (;;) {
       const { done, value } = await this.#read(entries.next());
-      if (done) return;
-      look(value);
+      if (done || look(value) === false) return;
     }
   }
 

@@ -89,6 +89,18 @@ export const acceptedPrefix: Deno.KvKey = ["accepted"];
 /** A send that was accepted in one stretch of time; see `accepted.ts`. */
 export const acceptedKey = (bucket: number, send: Uint8Array): Deno.KvKey => ["accepted", bucket, send];
 
+/** The prefix of the rows of one sender's sends to one recipient, accepted in one stretch of time. */
+export const acceptedPairPrefix = (
+  bucket: number,
+  pair: Uint8Array,
+): Deno.KvKey => ["accepted", bucket, pair];
+
+/** A row of such sends. */
+export const acceptedRowKey = (bucket: number, pair: Uint8Array, id: Uint8Array): Deno.KvKey => [
+  ...acceptedPairPrefix(bucket, pair),
+  id,
+];
+
 /** Rung when something may wait for the address. */
 export const wakeKey = (a: Address): Deno.KvKey => ["wake", a.userId, a.deviceId];
 

@@ -9,6 +9,7 @@ import { type Address, USER_ID_BYTES, userIdFromBytes, userIdToBytes } from "../
 import type { StoredMessage } from "../domain.ts";
 import { TIMES } from "../limits.ts";
 import type { Database, Entry } from "./database.ts";
+import type { Addition } from "./growing.ts";
 import { inboxKey, inboxPrefix } from "./keys.ts";
 import { bucketEnd, bucketOf, lostTally, packTally, type Tally, waitingTally } from "./tally.ts";
 import type { Mutation, Write, Writer } from "./writer.ts";
@@ -85,7 +86,7 @@ export class Mailboxes {
   /**
    * Queues a message for an installation.
    *
-   * @param companion written in the same commit.
+   * @param addition written in the same commit.
    * @param settle called once, with `null` when the message is durable.
    * @param landed called if it became durable after all, when that was not known in time.
    * @returns the entry; it must not be delivered before.
@@ -94,16 +95,16 @@ export class Mailboxes {
     to: Address,
     epoch: string,
     message: StoredMessage,
-    companion: Mutation | null,
+    addition: Addition | null,
     settle: Write["settle"],
     landed: () => void = () => {},
   ): MailboxEntry {
     const [entry, mutation] = prepareEntry(to, epoch, message);
     const tally = tallyOf(to, entry, 1);
-    const mutations = companion === null ? [mutation] : [mutation, companion];
     this.writer.write(to.userId, {
-      mutations,
+      mutations: [mutation],
       ...(tally === null ? {} : { tallies: [tally] }),
+      ...(addition === null ? {} : { addition }),
       settle,
       landed,
     });
@@ -179,7 +180,7 @@ export class Mailboxes {
 
   /** Looks at everything in a mailbox, expired or not, without keeping it. */
   async scan(address: Address, epoch: string, look: (entry: MailboxEntry) => void): Promise<void> {
-    await this.database.scan({ prefix: inboxPrefix(address, epoch) }, PAGE_BATCH, (row) => {
+    await this.database.scan({ prefix: inboxPrefix(address, epoch) }, { batchSize: PAGE_BATCH }, (row) => {
       const entry = decodeEntry(row);
       if (entry !== null) look(entry);
     });

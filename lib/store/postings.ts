@@ -24,7 +24,7 @@ export interface Posting {
   readonly identity: SendIdentity;
   /** What a repeat is answered with. */
   readonly accepted: Accepted;
-  /** Whether it must not have been accepted within the last hour: eight checks. */
+  /** Whether it must not have been accepted within the last hour, as far as it has a row of its own: four checks. */
   readonly mustBeNew: boolean;
   /** The device list that it was judged on, which must be current; `null` if it need not. One check. */
   readonly list: DeviceList | null;

@@ -11,9 +11,10 @@ import { RequestError } from "../errors.ts";
 import { QUEUES } from "../limits.ts";
 import { logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { BatchSize, buildBatch, valueBytes, type Write } from "./batch.ts";
+import { BatchSize, buildBatch, growRows, valueBytes, type Write } from "./batch.ts";
 import { type CommitResult, CommitRun } from "./commit_run.ts";
 import { type Database, unavailable } from "./database.ts";
+import { GrowingRows } from "./growing.ts";
 
 export type { Mutation, Write } from "./batch.ts";
 export { mutate } from "./batch.ts";
@@ -42,6 +43,7 @@ class Lane {
   #bytes = 0;
   #run: CommitRun | null = null;
   #isScheduled = false;
+  readonly #growing = new GrowingRows();
 
   constructor(private readonly writer: Writer) {}
 
@@ -113,11 +115,14 @@ class Lane {
     const [first] = batch;
     if (first === undefined) return;
     const { writer } = this;
+    const writes = isWrite(first) ? batch.filter(isWrite) : [];
+    const rows = growRows(this.#growing, writes);
     const build = isWrite(first)
-      ? (atomic: Deno.AtomicOperation) => buildBatch(atomic, batch.filter(isWrite))
+      ? (atomic: Deno.AtomicOperation) => buildBatch(atomic, writes, rows)
       : first.build;
     // The database gets its next batch before those who wait for this one are told: it need not wait for them.
-    const finished = () => {
+    const finished = (isCarriedOut: boolean) => {
+      if (!isCarriedOut) { for (const row of rows) row.close(); }
       this.#run = null;
       this.#next();
     };

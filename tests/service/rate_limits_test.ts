@@ -37,6 +37,18 @@ Deno.test("take() lets a full bucket go, then as much as comes in", () => {
   assert.equal(waitOf(() => budget.take("a", 2)), 1_000, "no more than the burst is saved up");
 });
 
+Deno.test("charge() overdraws a bucket, which is then refilled like any other", () => {
+  const clock = new ManualClock();
+  const budget = new Budget({ perSecond: 2, burst: 5 }, "things", clock);
+  budget.charge("a", 9);
+  assert.equal(waitOf(() => budget.take("a")), 2_500);
+  clock.advance(2_500);
+  assert.equal(waitOf(() => budget.take("a")), 0);
+  const unlimited = new Budget(null, "things", clock);
+  unlimited.charge("a", 9);
+  assert.equal(waitOf(() => unlimited.take("a")), 0);
+});
+
 Deno.test("take() takes nothing when it refuses, and require() takes nothing ever", () => {
   const budget = new Budget({ perSecond: 1, burst: 3 }, "things", new ManualClock());
   budget.take("a", 2);

@@ -181,13 +181,13 @@ for (const transient of [false, true]) {
   });
 }
 
-Deno.test("append() writes its companion in the same commit", async () => {
+Deno.test("append() writes its addition in the same commit", async () => {
   await using scripted = await ScriptedKv.open();
   await using store = await openStore({ kv: scripted.kv });
   const message = newMessage(store);
-  const companion = { key: ["companion"], change: Uint8Array.of(1) };
-  await settled((settle) => store.mailboxes.append(TO, EPOCH, message, companion, settle));
+  const addition = { group: "any", bytes: Uint8Array.of(1), newKey: () => ["grows"] };
+  await settled((settle) => store.mailboxes.append(TO, EPOCH, message, addition, settle));
   const [mutations] = scripted.mutations.slice(-1);
-  assert.deepEqual(mutations?.map((key) => key.split("/")[0]), ["inbox", "companion", "waiting"]);
-  assert.deepEqual((await store.database.get(["companion"]))?.value, Uint8Array.of(1));
+  assert.deepEqual(mutations?.map((key) => key.split("/")[0]), ["inbox", "waiting", "grows"]);
+  assert.deepEqual((await store.database.get(["grows"]))?.value, Uint8Array.of(1));
 });

@@ -16,6 +16,7 @@ import {
   type StoredDevice,
 } from "../../lib/store/mod.ts";
 import type { PreKeyOrder } from "../../lib/store/prekeys.ts";
+import type { Addition } from "../../lib/store/growing.ts";
 import type { Mutation } from "../../lib/store/writer.ts";
 import type { Registration } from "../../lib/store/registrations.ts";
 import type { CommitResult, Write } from "../../lib/store/writer.ts";
@@ -143,10 +144,11 @@ export function append(
   to: Address,
   epoch: string,
   message: StoredMessage,
+  addition: Addition | null = null,
 ): Promise<MailboxEntry> {
   return new Promise((resolve, reject) => {
     const settle: Write["settle"] = (error) => error === null ? resolve(entry) : reject(error);
-    const entry = store.mailboxes.append(to, epoch, message, null, settle);
+    const entry = store.mailboxes.append(to, epoch, message, addition, settle);
   });
 }
 

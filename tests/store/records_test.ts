@@ -29,7 +29,9 @@ Deno.test("every value that the store writes is bytes or KvU64", async () => {
   const message = newMessage(store);
   const sent = { from: newAddress(), toUserId: address.userId, toDeviceId: 1, messageId: newBytes() };
   const accepted = store.accepted.remember(sent, { at: message.timestamp, fullDeviceIds: [5, 6] });
-  store.mailboxes.append(address, epoch, message, accepted, () => {});
+  store.writer.write(address.userId, { mutations: [accepted], settle: () => {} });
+  const addition = store.accepted.add(newAddress(), address, newBytes(), message.timestamp);
+  store.mailboxes.append(address, epoch, message, addition, () => {});
   store.waiting.addLost(address, epoch, 2);
   await store.sessions.claim(address, newBytes());
   store.sessions.ring(address, "wake");
