@@ -4,6 +4,7 @@
  * Invariant: a `userId` that left this file is canonical lower case, so it can be compared and used as a key.
  * @module
  */
+import { dropOldest } from "./bounded.ts";
 import { parse, stringify, validate, version } from "uuid";
 
 /** One device of one user: where messages are sent to and come from. */
@@ -56,9 +57,19 @@ export function userIdFromBytes(bytes: Uint8Array, offset = 0): string | null {
   return stringify(bytes, offset);
 }
 
-/** The 16 bytes of a canonical user ID. */
+/** Bytes of user IDs that were asked for; as many as are in use at once. */
+const knownBytes = new Map<string, Uint8Array>();
+const KNOWN_BYTES_MAX = 20_000;
+
+/** The 16 bytes of a canonical user ID; not to be changed. */
 export function userIdToBytes(userId: string): Uint8Array {
-  return parse(userId);
+  let bytes = knownBytes.get(userId);
+  if (bytes === undefined) {
+    bytes = parse(userId);
+    knownBytes.set(userId, bytes);
+    dropOldest(knownBytes, KNOWN_BYTES_MAX);
+  }
+  return bytes;
 }
 
 /** One string for each address, for use as a key of a `Map`. */

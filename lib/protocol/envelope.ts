@@ -3,6 +3,7 @@
  * version (1 byte), sequence (4), type (1), payload length (4), payload. Big-endian.
  * @module
  */
+import { readUint32, writeUint32 } from "../bytes.ts";
 import { ProtocolViolation } from "../errors.ts";
 import { CLOSE } from "./close_codes.ts";
 
@@ -50,19 +51,18 @@ export function decodeEnvelope(bytes: Uint8Array, offset: number, version: Versi
   if (bytes.length - offset < HEADER_BYTES) {
     throw new ProtocolViolation(CLOSE.protocolError, "envelope ends inside its header");
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, HEADER_BYTES);
-  if (view.getUint8(0) !== version) {
-    throw new ProtocolViolation(CLOSE.protocolError, `version byte ${view.getUint8(0)}, expected ${version}`);
+  if (bytes[offset] !== version) {
+    throw new ProtocolViolation(CLOSE.protocolError, `version byte ${bytes[offset]}, expected ${version}`);
   }
   const start = offset + HEADER_BYTES;
-  const length = view.getUint32(6);
+  const length = readUint32(bytes, offset + 6);
   if (length > bytes.length - start) {
     throw new ProtocolViolation(CLOSE.protocolError, "envelope ends inside its payload");
   }
   return {
     version,
-    sequence: view.getUint32(1),
-    type: view.getUint8(5),
+    sequence: readUint32(bytes, offset + 1),
+    type: bytes[offset + 5] ?? 0,
     payload: bytes.subarray(start, start + length),
   };
 }
@@ -79,11 +79,10 @@ export function allocateEnvelope(
   payloadBytes: number,
 ): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(HEADER_BYTES + payloadBytes);
-  const view = new DataView(bytes.buffer);
   bytes[0] = version;
-  view.setUint32(1, sequence);
+  writeUint32(bytes, 1, sequence);
   bytes[5] = type;
-  view.setUint32(6, payloadBytes);
+  writeUint32(bytes, 6, payloadBytes);
   return bytes;
 }
 

@@ -5,6 +5,7 @@
 import * as v from "valibot";
 import type { DeviceKeys, PreKeyBundle } from "../domain.ts";
 import { parseUserId, userIdFromBytes } from "../address.ts";
+import { readUint16, readUint64 } from "../bytes.ts";
 import { RequestError } from "../errors.ts";
 import { DESCRIPTION_BYTES_MAX } from "../limits.ts";
 import {
@@ -102,20 +103,15 @@ export function requireEmpty(payload: Uint8Array): void {
   }
 }
 
-/** A view of bytes as numbers. */
-export function viewOf(payload: Uint8Array): DataView {
-  return new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-}
-
 /**
  * The time in the 8 bytes at `offset`, milliseconds since the epoch.
  *
  * @throws {RequestError} `unmarshal` if it is beyond all time that a double holds exactly.
  */
 export function timeAt(payload: Uint8Array, offset: number): number {
-  const time = viewOf(payload).getBigUint64(offset);
+  const time = readUint64(payload, offset);
   if (time > Number.MAX_SAFE_INTEGER) throw new RequestError("unmarshal", "a time must fit 53 bits");
-  return Number(time);
+  return time;
 }
 
 /** Makes the payload of a PreKey. */
@@ -155,7 +151,7 @@ export function decodePreKeysLow(payload: Uint8Array): { type: "prekeys_low"; wa
   if (payload.length !== 2) {
     throw new RequestError("unmarshal", `PreKeysLow has 2 bytes, found ${payload.length}`);
   }
-  return { type: "prekeys_low", wanted: viewOf(payload).getUint16(0) };
+  return { type: "prekeys_low", wanted: readUint16(payload, 0) };
 }
 
 /** Cuts a description to what an Error may carry, at a character's edge; in UTF-8. */

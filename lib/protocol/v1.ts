@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { USER_ID_BYTES, userIdToBytes } from "../address.ts";
+import { readUint32, writeUint32 } from "../bytes.ts";
 import { RequestError } from "../errors.ts";
 import { allocateEnvelope, encodeEnvelope, HEADER_BYTES } from "./envelope.ts";
 import { decodeFields, encodeFields } from "./messagepack.ts";
@@ -21,7 +22,6 @@ import {
   requireUserId,
   toDeviceKeys,
   userIdAt,
-  viewOf,
 } from "./payloads.ts";
 
 const VERSION = 1;
@@ -37,7 +37,7 @@ function decodeAddress(payload: Uint8Array): { userId: string; deviceId: number 
       `UserMessage needs ${USER_MESSAGE_HEADER_BYTES} bytes before the ciphertext, found ${payload.length}`,
     );
   }
-  return { userId: userIdAt(payload, 0), deviceId: viewOf(payload).getUint32(USER_ID_BYTES) };
+  return { userId: userIdAt(payload, 0), deviceId: readUint32(payload, USER_ID_BYTES) };
 }
 
 /** Makes a UserMessage: the address, then the ciphertext. */
@@ -49,7 +49,7 @@ function encodeUserMessage(
   const payloadBytes = USER_MESSAGE_HEADER_BYTES + ciphertext.length;
   const bytes = allocateEnvelope(VERSION, sequence, TYPE.userMessage, payloadBytes);
   bytes.set(userIdToBytes(address.userId), HEADER_BYTES);
-  viewOf(bytes).setUint32(HEADER_BYTES + USER_ID_BYTES, address.deviceId);
+  writeUint32(bytes, HEADER_BYTES + USER_ID_BYTES, address.deviceId);
   bytes.set(ciphertext, HEADER_BYTES + USER_MESSAGE_HEADER_BYTES);
   return bytes;
 }

@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { userIdToBytes } from "../address.ts";
+import { readUint16, readUint32, writeUint16, writeUint32 } from "../bytes.ts";
 import type { OutgoingMessage, OutgoingMessages } from "../domain.ts";
 import { RequestError } from "../errors.ts";
 import { allocateEnvelope, encodeEnvelope, HEADER_BYTES } from "./envelope.ts";
@@ -28,7 +29,6 @@ import {
   requireUserId,
   toDeviceKeys,
   userIdAt,
-  viewOf,
 } from "./payloads.ts";
 
 const VERSION = 2;
@@ -89,15 +89,14 @@ function decodeUserMessage(payload: Uint8Array): OutgoingMessage {
       `UserMessage needs ${ONE.ciphertext} bytes before the ciphertext, found ${payload.length}`,
     );
   }
-  const view = viewOf(payload);
   const userId = userIdAt(payload, 0);
-  const { transient, retry } = decodeFlags(view.getUint8(ONE.flags), FLAG.transient | FLAG.retry);
+  const { transient, retry } = decodeFlags(payload[ONE.flags] ?? 0, FLAG.transient | FLAG.retry);
   return {
-    to: { userId, deviceId: view.getUint32(ONE.device) },
+    to: { userId, deviceId: readUint32(payload, ONE.device) },
     messageId: payload.subarray(ONE.messageId, ONE.flags),
     transient,
     retry,
-    ttlSeconds: view.getUint32(ONE.ttl),
+    ttlSeconds: readUint32(payload, ONE.ttl),
     ciphertext: payload.subarray(ONE.ciphertext),
   };
 }
@@ -106,10 +105,9 @@ function decodeUserMessages(payload: Uint8Array): OutgoingMessages {
   if (payload.length < ALL.devices) {
     throw malformed(`UserMessages needs ${ALL.devices} bytes before the devices, found ${payload.length}`);
   }
-  const view = viewOf(payload);
   const userId = userIdAt(payload, 0);
-  const flags = decodeFlags(view.getUint8(ALL.flags), FLAG.transient | FLAG.retry | FLAG.listedOnly);
-  const count = view.getUint16(ALL.count);
+  const flags = decodeFlags(payload[ALL.flags] ?? 0, FLAG.transient | FLAG.retry | FLAG.listedOnly);
+  const count = readUint16(payload, ALL.count);
   if (count > NAMED_MAX) {
     throw new RequestError("too_large", `UserMessages names more than ${NAMED_MAX} devices`);
   }
@@ -119,21 +117,21 @@ function decodeUserMessages(payload: Uint8Array): OutgoingMessages {
   for (let i = 0; i < count; i++) {
     const start = offset + ALL.deviceBytes;
     if (start > payload.length) throw malformed("UserMessages ends inside its devices");
-    const deviceId = view.getUint32(offset);
-    const end = start + view.getUint32(offset + 8);
+    const deviceId = readUint32(payload, offset);
+    const end = start + readUint32(payload, offset + 8);
     if (end > payload.length) throw malformed(`the ciphertext for device ${deviceId} ends too early`);
     if (named.has(deviceId)) throw malformed(`device ${deviceId} is named twice`);
     named.add(deviceId);
     devices.push({
       deviceId,
-      registrationId: view.getUint32(offset + 4),
+      registrationId: readUint32(payload, offset + 4),
       ciphertext: payload.subarray(start, end),
     });
     offset = end;
   }
   if (offset !== payload.length) throw malformed(`${payload.length - offset} bytes follow the devices`);
   const messageId = payload.subarray(ALL.messageId, ALL.flags);
-  return { userId, messageId, ...flags, ttlSeconds: view.getUint32(ALL.ttl), devices };
+  return { userId, messageId, ...flags, ttlSeconds: readUint32(payload, ALL.ttl), devices };
 }
 
 /** Reads what a client sent. See `Codec`. */
@@ -184,12 +182,11 @@ function encodeUserMessage(sequence: number, message: OutgoingMessage): Uint8Arr
   const payloadBytes = ONE.ciphertext + message.ciphertext.length;
   const bytes = allocateEnvelope(VERSION, sequence, TYPE.userMessage, payloadBytes);
   const payload = bytes.subarray(HEADER_BYTES);
-  const view = viewOf(payload);
   payload.set(userIdToBytes(message.to.userId));
-  view.setUint32(ONE.device, message.to.deviceId);
+  writeUint32(payload, ONE.device, message.to.deviceId);
   payload.set(messageId, ONE.messageId);
-  view.setUint8(ONE.flags, flagsOf(message));
-  view.setUint32(ONE.ttl, message.ttlSeconds);
+  payload[ONE.flags] = flagsOf(message);
+  writeUint32(payload, ONE.ttl, message.ttlSeconds);
   payload.set(message.ciphertext, ONE.ciphertext);
   return bytes;
 }
@@ -197,18 +194,16 @@ function encodeUserMessage(sequence: number, message: OutgoingMessage): Uint8Arr
 function encodeUserMessages(sequence: number, message: OutgoingMessages): Uint8Array<ArrayBuffer> {
   if (message.devices.length > NAMED_MAX) throw new TypeError(`at most ${NAMED_MAX} devices can be named`);
   const head = new Uint8Array(ALL.devices);
-  const view = viewOf(head);
   head.set(userIdToBytes(message.userId));
   head.set(requireId("message ID", message.messageId), ALL.messageId);
-  view.setUint8(ALL.flags, flagsOf(message));
-  view.setUint32(ALL.ttl, message.ttlSeconds);
-  view.setUint16(ALL.count, message.devices.length);
+  head[ALL.flags] = flagsOf(message);
+  writeUint32(head, ALL.ttl, message.ttlSeconds);
+  writeUint16(head, ALL.count, message.devices.length);
   const parts = message.devices.flatMap(({ deviceId, registrationId, ciphertext }) => {
     const device = new Uint8Array(ALL.deviceBytes);
-    const deviceView = viewOf(device);
-    deviceView.setUint32(0, deviceId);
-    deviceView.setUint32(4, registrationId);
-    deviceView.setUint32(8, ciphertext.length);
+    writeUint32(device, 0, deviceId);
+    writeUint32(device, 4, registrationId);
+    writeUint32(device, 8, ciphertext.length);
     return [device, ciphertext];
   });
   return encodeEnvelope(VERSION, sequence, TYPE.userMessages, head, ...parts);

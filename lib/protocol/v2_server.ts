@@ -3,6 +3,7 @@
  * @module
  */
 import { userIdToBytes } from "../address.ts";
+import { readUint16, readUint32, writeUint16, writeUint32, writeUint64 } from "../bytes.ts";
 import type { StoredMessage } from "../domain.ts";
 import { RequestError } from "../errors.ts";
 import { allocateEnvelope, encodeEnvelope, HEADER_BYTES } from "./envelope.ts";
@@ -14,7 +15,6 @@ import {
   encodePreKeysLow,
   timeAt,
   userIdAt,
-  viewOf,
 } from "./payloads.ts";
 import {
   decodeDevices,
@@ -44,9 +44,8 @@ function encodeAck(
     const { at, fullDeviceIds } = accepted;
     const payloadBytes = ACK.acceptedBytes + fullDeviceIds.length * 4;
     const bytes = allocateEnvelope(VERSION, sequence, TYPE.ack, payloadBytes);
-    const view = viewOf(bytes);
-    view.setBigUint64(HEADER_BYTES, BigInt(at));
-    fullDeviceIds.forEach((id, i) => view.setUint32(HEADER_BYTES + ACK.acceptedBytes + i * 4, id));
+    writeUint64(bytes, HEADER_BYTES, at);
+    fullDeviceIds.forEach((id, i) => writeUint32(bytes, HEADER_BYTES + ACK.acceptedBytes + i * 4, id));
     return bytes;
   }
   const bytes = allocateEnvelope(
@@ -56,24 +55,23 @@ function encodeAck(
     registered === undefined ? 0 : ACK.registeredBytes,
   );
   if (registered !== undefined) {
-    viewOf(bytes).setUint16(HEADER_BYTES, registered.stored);
-    viewOf(bytes).setUint16(HEADER_BYTES + 2, registered.skipped);
+    writeUint16(bytes, HEADER_BYTES, registered.stored);
+    writeUint16(bytes, HEADER_BYTES + 2, registered.skipped);
   }
   return bytes;
 }
 
 /** What an Ack answers shows in its length: 0 bytes, 4 to a Register, 8 and more to a send. */
 function decodeAck(payload: Uint8Array): ServerMessage {
-  const view = viewOf(payload);
   if (payload.length === 0) return { type: "ack" };
   if (payload.length === ACK.registeredBytes) {
-    return { type: "ack", registered: { stored: view.getUint16(0), skipped: view.getUint16(2) } };
+    return { type: "ack", registered: { stored: readUint16(payload, 0), skipped: readUint16(payload, 2) } };
   }
   if (payload.length % 4 !== 0) {
     throw new RequestError("unmarshal", `an Ack can't have ${payload.length} bytes`);
   }
   const fullDeviceIds: number[] = [];
-  for (let i = ACK.acceptedBytes; i < payload.length; i += 4) fullDeviceIds.push(view.getUint32(i));
+  for (let i = ACK.acceptedBytes; i < payload.length; i += 4) fullDeviceIds.push(readUint32(payload, i));
   return { type: "ack", accepted: { at: timeAt(payload, 0), fullDeviceIds } };
 }
 
@@ -86,11 +84,10 @@ function encodeUserMessage(
 ): Uint8Array<ArrayBuffer> {
   const payloadBytes = MESSAGE.ciphertext + ciphertext.length;
   const bytes = allocateEnvelope(VERSION, sequence, TYPE.userMessage, payloadBytes);
-  const view = viewOf(bytes);
   bytes.set(userIdToBytes(from.userId), HEADER_BYTES);
-  view.setUint32(HEADER_BYTES + MESSAGE.device, from.deviceId);
+  writeUint32(bytes, HEADER_BYTES + MESSAGE.device, from.deviceId);
   bytes.set(messageId, HEADER_BYTES + MESSAGE.messageId);
-  view.setBigUint64(HEADER_BYTES + MESSAGE.timestamp, BigInt(timestamp));
+  writeUint64(bytes, HEADER_BYTES + MESSAGE.timestamp, timestamp);
   bytes.set(ciphertext, HEADER_BYTES + MESSAGE.ciphertext);
   return bytes;
 }
@@ -102,11 +99,10 @@ function decodeUserMessage(payload: Uint8Array): ServerMessage {
       `UserMessage needs ${MESSAGE.ciphertext} bytes before the ciphertext`,
     );
   }
-  const view = viewOf(payload);
   return {
     type: "user_message",
     message: {
-      from: { userId: userIdAt(payload, 0), deviceId: view.getUint32(MESSAGE.device) },
+      from: { userId: userIdAt(payload, 0), deviceId: readUint32(payload, MESSAGE.device) },
       messageId: payload.subarray(MESSAGE.messageId, MESSAGE.timestamp),
       timestamp: timeAt(payload, MESSAGE.timestamp),
       ciphertext: payload.subarray(MESSAGE.ciphertext),

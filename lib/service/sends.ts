@@ -26,15 +26,23 @@ export function payForSends(
   copies: readonly { readonly to: Address; readonly ciphertext: Uint8Array }[],
 ): void {
   for (const { ciphertext } of copies) requireSize("ciphertext", ciphertext.length, config.messageBytesMax);
-  const pairs = copies.filter(({ to }) => to.userId !== from.userId).map(({ to, ciphertext }) => ({
-    key: `${from.userId}>${addressKey(to)}`,
-    units: Math.max(1, Math.ceil(ciphertext.length / PAIR_UNIT_BYTES)),
-  }));
   const count = Math.max(1, copies.length);
   rates.sends.require(from.userId, count);
-  for (const { key, units } of pairs) rates.pair.require(key, units);
+  // One's own devices are exempt.
+  const pairs = copies.filter(({ to }) => to.userId !== from.userId);
+  const [first] = pairs;
+  if (pairs.length === 1 && first !== undefined) rates.pair.take(pairOf(from, first.to), unitsOf(first));
+  else {
+    for (const copy of pairs) rates.pair.require(pairOf(from, copy.to), unitsOf(copy));
+    for (const copy of pairs) rates.pair.take(pairOf(from, copy.to), unitsOf(copy));
+  }
   rates.sends.take(from.userId, count);
-  for (const { key, units } of pairs) rates.pair.take(key, units);
+}
+
+const pairOf = (from: Address, to: Address) => `${from.userId}>${addressKey(to)}`;
+
+function unitsOf({ ciphertext }: { readonly ciphertext: Uint8Array }): number {
+  return Math.max(1, Math.ceil(ciphertext.length / PAIR_UNIT_BYTES));
 }
 
 /** From when on a message that is accepted now must not be delivered, milliseconds since the epoch. */

@@ -11,6 +11,7 @@
  */
 import { v7 } from "uuid";
 import { type Address, addressKey, USER_ID_BYTES, userIdToBytes } from "../address.ts";
+import { readUint32, readUint64, writeUint32, writeUint64 } from "../bytes.ts";
 import type { Accepted } from "../domain.ts";
 import { GROWING } from "../limits.ts";
 import type { Database, Entry } from "./database.ts";
@@ -65,11 +66,10 @@ function encodePair(
 ): Uint8Array {
   const recipientBytes = toDeviceId === null ? USER_ID_BYTES : ADDRESS_BYTES;
   const bytes = new Uint8Array(ADDRESS_BYTES + recipientBytes + more);
-  const view = new DataView(bytes.buffer);
   bytes.set(userIdToBytes(from.userId));
-  view.setUint32(USER_ID_BYTES, from.deviceId);
+  writeUint32(bytes, USER_ID_BYTES, from.deviceId);
   bytes.set(userIdToBytes(toUserId), ADDRESS_BYTES);
-  if (toDeviceId !== null) view.setUint32(ADDRESS_BYTES + USER_ID_BYTES, toDeviceId);
+  if (toDeviceId !== null) writeUint32(bytes, ADDRESS_BYTES + USER_ID_BYTES, toDeviceId);
   return bytes;
 }
 
@@ -82,19 +82,17 @@ function encodeIdentity(send: SendIdentity): Uint8Array {
 
 function encodeAccepted({ at, fullDeviceIds }: Accepted): Uint8Array {
   const value = new Uint8Array(HEADER_BYTES + fullDeviceIds.length * 4);
-  const view = new DataView(value.buffer);
   value[0] = FORMAT;
-  view.setBigUint64(1, BigInt(at));
-  fullDeviceIds.forEach((id, i) => view.setUint32(HEADER_BYTES + i * 4, id));
+  writeUint64(value, 1, at);
+  fullDeviceIds.forEach((id, i) => writeUint32(value, HEADER_BYTES + i * 4, id));
   return value;
 }
 
 function decodeAccepted(value: unknown): Accepted | null {
   if (!(value instanceof Uint8Array) || value[0] !== FORMAT || value.length < HEADER_BYTES) return null;
-  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
   const fullDeviceIds: number[] = [];
-  for (let i = HEADER_BYTES; i + 4 <= value.length; i += 4) fullDeviceIds.push(view.getUint32(i));
-  return { at: Number(view.getBigUint64(1)), fullDeviceIds };
+  for (let i = HEADER_BYTES; i + 4 <= value.length; i += 4) fullDeviceIds.push(readUint32(value, i));
+  return { at: readUint64(value, 1), fullDeviceIds };
 }
 
 /** Looks for a message ID in a row that sends share. */
@@ -102,8 +100,7 @@ function findInRow({ value }: Entry, messageId: Uint8Array): Accepted | null {
   if (!(value instanceof Uint8Array)) return null;
   for (let offset = 0; offset + ADDITION_BYTES <= value.length; offset += ADDITION_BYTES) {
     if (!messageId.every((byte, i) => byte === value[offset + i])) continue;
-    const view = new DataView(value.buffer, value.byteOffset + offset, ADDITION_BYTES);
-    return { at: Number(view.getBigUint64(MESSAGE_ID_BYTES)), fullDeviceIds: [] };
+    return { at: readUint64(value, offset + MESSAGE_ID_BYTES), fullDeviceIds: [] };
   }
   return null;
 }
@@ -122,7 +119,7 @@ class AcceptedSend implements Addition {
   ) {
     this.group = `${bucket}/${addressKey(from)}>${addressKey(to)}`;
     this.bytes.set(messageId);
-    new DataView(this.bytes.buffer).setBigUint64(MESSAGE_ID_BYTES, BigInt(at));
+    writeUint64(this.bytes, MESSAGE_ID_BYTES, at);
   }
 
   newKey(): Deno.KvKey {

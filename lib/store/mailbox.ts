@@ -5,7 +5,8 @@
  * (4), message ID (16), time of acceptance (8, milliseconds), ciphertext. Big-endian.
  * @module
  */
-import { type Address, USER_ID_BYTES, userIdFromBytes, userIdToBytes } from "../address.ts";
+import { type Address, userIdFromBytes, userIdToBytes } from "../address.ts";
+import { readUint32, readUint64, writeUint32, writeUint64 } from "../bytes.ts";
 import type { StoredMessage } from "../domain.ts";
 import { TIMES } from "../limits.ts";
 import type { Database, Entry } from "./database.ts";
@@ -45,14 +46,13 @@ function toIdKey(id: Uint8Array): string {
 /** Makes the value of an entry. */
 export function encodeEntry(message: Omit<StoredMessage, "id">): Uint8Array {
   const value = new Uint8Array(OFFSET.ciphertext + message.ciphertext.length);
-  const view = new DataView(value.buffer);
   value[0] = FORMAT;
   value[OFFSET.flags] = message.transient ? FLAG_TRANSIENT : 0;
-  view.setBigUint64(OFFSET.expiresAt, BigInt(message.expiresAt));
+  writeUint64(value, OFFSET.expiresAt, message.expiresAt);
   value.set(userIdToBytes(message.from.userId), OFFSET.user);
-  view.setUint32(OFFSET.device, message.from.deviceId);
+  writeUint32(value, OFFSET.device, message.from.deviceId);
   value.set(message.messageId, OFFSET.messageId);
-  view.setBigUint64(OFFSET.timestamp, BigInt(message.timestamp));
+  writeUint64(value, OFFSET.timestamp, message.timestamp);
   value.set(message.ciphertext, OFFSET.ciphertext);
   return value;
 }
@@ -63,17 +63,16 @@ export function decodeEntry(entry: Pick<Entry, "key" | "value">): MailboxEntry |
   const { value } = entry;
   if (!(value instanceof Uint8Array) || value[0] !== FORMAT || value.length < OFFSET.ciphertext) return null;
   if (!(id instanceof Uint8Array) || typeof epoch !== "string") return null;
-  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
   const userId = userIdFromBytes(value, OFFSET.user);
   if (userId === null) return null;
   return {
     id,
     idKey: toIdKey(id),
     epoch,
-    from: { userId, deviceId: view.getUint32(OFFSET.user + USER_ID_BYTES) },
+    from: { userId, deviceId: readUint32(value, OFFSET.device) },
     messageId: value.subarray(OFFSET.messageId, OFFSET.timestamp),
-    timestamp: Number(view.getBigUint64(OFFSET.timestamp)),
-    expiresAt: Number(view.getBigUint64(OFFSET.expiresAt)),
+    timestamp: readUint64(value, OFFSET.timestamp),
+    expiresAt: readUint64(value, OFFSET.expiresAt),
     transient: ((value[OFFSET.flags] ?? 0) & FLAG_TRANSIENT) !== 0,
     ciphertext: value.subarray(OFFSET.ciphertext),
   };
