@@ -36,8 +36,13 @@ export function isLoopback(host: string): boolean {
     /^(::ffff:)?127(\.[0-9]{1,3}){3}$/i.test(host);
 }
 
+/** Whether a `KV_PATH` is a database that other processes use too, behind a KV Connect server. */
+export function isKvConnect(kvPath: string): boolean {
+  return /^https?:\/\//.test(kvPath);
+}
+
 /** The rules that concern more than one setting. */
-function checkTogether(config: Config, wrong: ReadonlySet<string>): string[] {
+function checkTogether(config: Config, wrong: ReadonlySet<string>, hasKvToken: boolean): string[] {
   const problems: string[] = [];
   if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined)) {
     problems.push("TLS_CERT_FILE and TLS_KEY_FILE: only one is set; TLS needs both");
@@ -54,6 +59,11 @@ function checkTogether(config: Config, wrong: ReadonlySet<string>): string[] {
     problems.push(
       `AUTH_MODE: none ${where} lets anyone on the network be anyone; ` +
         "use HOST=127.0.0.1, or AUTH_MODE=local, or set AUTH_NONE_I_UNDERSTAND=yes",
+    );
+  }
+  if (isKvConnect(config.kvPath) && !config.onDeploy && !hasKvToken) {
+    problems.push(
+      `KV_PATH: ${config.kvPath} is a KV Connect server, which needs its access token in DENO_KV_ACCESS_TOKEN`,
     );
   }
   if (config.preKeysLow > config.preKeysMax) {
@@ -88,7 +98,7 @@ export function loadConfig(
   const problems: string[] = [];
   const wrong = new Set<string>();
   const values: Record<string, unknown> = {
-    onDeploy: env["DENO_DEPLOYMENT_ID"] !== undefined || env["DENO_DEPLOY"] === "1",
+    onDeploy: env["DENO_DEPLOYMENT_ID"] !== undefined || /^(1|true)$/.test(env["DENO_DEPLOY"] ?? ""),
   };
   for (const [name, row] of Object.entries(SETTINGS)) {
     const flag = flags[row.env];
@@ -109,7 +119,7 @@ export function loadConfig(
   }
   // The table and the loop above fill every name that the type has.
   const config = values as Config;
-  problems.push(...checkTogether(config, wrong));
+  problems.push(...checkTogether(config, wrong, (env["DENO_KV_ACCESS_TOKEN"] ?? "") !== ""));
   if (problems.length > 0) throw new ConfigError(problems);
   return config;
 }

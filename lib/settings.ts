@@ -45,6 +45,11 @@ export const SETTINGS = {
     "./data/messaging.kv",
     "where the database is: a file, :memory:, or a URL (KV Connect, with DENO_KV_ACCESS_TOKEN); ignored on Deno Deploy",
   ),
+  kvEphemeralIUnderstand: optional(
+    "KV_EPHEMERAL_I_UNDERSTAND",
+    choice("yes"),
+    "on Deno Deploy: starts without a database, on one that is lost whenever the platform likes",
+  ),
   authMode: setting("AUTH_MODE", choice("local", "none"), "local", "how owners are known (none: not at all)"),
   authSecret: optional(
     "AUTH_SECRET",

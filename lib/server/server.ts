@@ -71,7 +71,11 @@ export class MessagingServer {
     const clock = options.clock ?? systemClock;
     const path = config.onDeploy ? undefined : config.kvPath;
     const database = options.kv === undefined
-      ? await openDatabase(path, { clock, exclusive: true })
+      ? await openDatabase(path, {
+        clock,
+        exclusive: true,
+        mayBeEphemeral: config.kvEphemeralIUnderstand === "yes",
+      })
       : new Database(options.kv, options.kv, clock, true, "given");
     try {
       const metrics = new Metrics({

@@ -8,9 +8,13 @@
 import { dirname } from "node:path";
 import * as v from "valibot";
 import type { Clock } from "../clock.ts";
+import { isKvConnect } from "../config.ts";
+import { logger } from "../log.ts";
 import { Database } from "./database.ts";
 import { schemaKey } from "./keys.ts";
 import { decodeRecord, encodeRecord } from "./records.ts";
+
+const log = logger("store");
 
 /** The schema that this server reads and writes. */
 const SCHEMA_VERSION = 1;
@@ -77,6 +81,40 @@ async function openFile(path: string, exclusive: boolean, clock: Clock): Promise
   }
 }
 
+/**
+ * Opens the platform's own database. An app on Deno Deploy that has none assigned gets a file of its isolate instead,
+ * without a word: each isolate its own, and all that is in it lost when the isolate ends.
+ */
+async function openPlatform(mayBeEphemeral: boolean): Promise<Deno.Kv> {
+  const kv = await Deno.openKv();
+  if (!await isFile(kv)) return kv;
+  if (mayBeEphemeral) {
+    log.warn(
+      "the database is a file of this isolate: other isolates do not see it, and it is lost with this one " +
+        "(KV_EPHEMERAL_I_UNDERSTAND=yes)",
+    );
+    return kv;
+  }
+  kv.close();
+  throw new DatabaseError(
+    "no database is assigned to this app: Deno.openKv() gave a file of this isolate, which would be lost with it. " +
+      "In the console of Deno Deploy: Databases, Provision Database, Deno KV; then Assign, and choose this app. " +
+      "To try the server without one: KV_EPHEMERAL_I_UNDERSTAND=yes",
+  );
+}
+
+/** A version that no entry ever has. */
+const NO_VERSION = "ffffffffffffffffffff";
+
+/**
+ * Whether a database is a file or memory of this process rather than a server's. Only those have queues, so a commit that
+ * enqueues is refused by the others before it is looked at; here its check fails, and nothing is written either way.
+ */
+async function isFile(kv: Deno.Kv): Promise<boolean> {
+  const never = kv.atomic().check({ key: schemaKey, versionstamp: NO_VERSION }).enqueue(null);
+  return await never.commit().then(() => true, () => false);
+}
+
 /** Checks that the schema is one that this server knows, and writes it into a new database. */
 async function checkSchema(database: Database): Promise<void> {
   const entry = await database.get(schemaKey);
@@ -99,18 +137,19 @@ async function checkSchema(database: Database): Promise<void> {
  * Opens the database of a server, or beside one.
  *
  * @param path a file, `:memory:`, an http(s) URL of a KV Connect server, or `undefined` for the platform's own.
- * @param options `exclusive` takes the lock of a file: what a server does, and a tool beside it does not.
+ * @param options `exclusive` takes the lock of a file: what a server does, and a tool beside it does not;
+ * `mayBeEphemeral` accepts a platform's own database that is lost with the process.
  * @throws {DatabaseError} if it can't be opened or has a newer schema, with the path and what to do.
  */
 export async function openDatabase(
   path: string | undefined,
-  options: { readonly clock: Clock; readonly exclusive: boolean },
+  options: { readonly clock: Clock; readonly exclusive: boolean; readonly mayBeEphemeral?: boolean },
 ): Promise<Database> {
-  const { clock, exclusive } = options;
+  const { clock, exclusive, mayBeEphemeral = false } = options;
   let database: Database | undefined;
   try {
-    if (path === undefined || path === ":memory:" || /^https?:\/\//.test(path)) {
-      const kv = await Deno.openKv(path);
+    if (path === undefined || path === ":memory:" || isKvConnect(path)) {
+      const kv = path === undefined ? await openPlatform(mayBeEphemeral) : await Deno.openKv(path);
       database = new Database(kv, kv, clock, path !== ":memory:", path ?? "of the platform");
     } else database = await openFile(path, exclusive, clock);
     await checkSchema(database);

@@ -33,6 +33,14 @@ addEventListener("unload", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
+/** What is run instead of the task `start` under this Deno. */
+export interface Program {
+  /** Default: the Deno that runs the tests. */
+  readonly path?: string;
+  /** Default: the arguments of the task `start`. */
+  readonly args?: readonly string[];
+}
+
 /** The command of the task `start`, so that the tests run with exactly its permissions. */
 async function startCommand(): Promise<string[]> {
   const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
@@ -73,13 +81,13 @@ class Run {
     this.ended = this.#wait();
   }
 
-  static async start(settings: Settings, args: readonly string[]): Promise<Run> {
+  static async start(settings: Settings, args: readonly string[], program: Program = {}): Promise<Run> {
     const names = new Set<string>(Object.values(SETTINGS).map(({ env }) => env));
     const inherited = Object.entries(Deno.env.toObject()).filter(([name]) => !names.has(name));
     const given = Object.entries({ ...TEST_ENVIRONMENT, PORT: "0", ...settings })
       .flatMap(([name, value]) => value === undefined ? [] : [[name, value] as const]);
-    const child = new Deno.Command(Deno.execPath(), {
-      args: [...await startCommand(), ...args],
+    const child = new Deno.Command(program.path ?? Deno.execPath(), {
+      args: [...program.args ?? await startCommand(), ...args],
       cwd: ROOT,
       clearEnv: true,
       env: Object.fromEntries([...inherited, ...given]),
@@ -121,8 +129,9 @@ export async function runProgram(
   args: readonly string[],
   settings: Settings = {},
   deadlineMs = DEADLINE_MS,
+  program: Program = {},
 ): Promise<Ended> {
-  const run = await Run.start(settings, args);
+  const run = await Run.start(settings, args, program);
   return await run.end(`main.ts ${args.join(" ")}`, deadlineMs);
 }
 
@@ -142,11 +151,17 @@ export class ProcessServer implements AsyncDisposable {
     readonly directory: string,
     private readonly settings: Settings,
     private readonly args: readonly string[],
+    private readonly program: Program,
   ) {}
 
   /** Starts a server on a fresh file, and waits until it listens. */
-  static async start(settings: Settings = {}, args: readonly string[] = []): Promise<ProcessServer> {
-    const server = new ProcessServer(await Deno.makeTempDir({ prefix: "messaging-test-" }), settings, args);
+  static async start(
+    settings: Settings = {},
+    args: readonly string[] = [],
+    program: Program = {},
+  ): Promise<ProcessServer> {
+    const directory = await Deno.makeTempDir({ prefix: "messaging-test-" });
+    const server = new ProcessServer(directory, settings, args, program);
     try {
       await server.start();
     } catch (error) {
@@ -159,7 +174,11 @@ export class ProcessServer implements AsyncDisposable {
   /** Starts it again, on the same file, and waits until it listens. */
   async start(): Promise<void> {
     if (this.#run !== null) throw new Error("the server runs already");
-    const run = this.#run = await Run.start({ KV_PATH: this.path, ...this.settings }, this.args);
+    const run = this.#run = await Run.start(
+      { KV_PATH: this.path, ...this.settings },
+      this.args,
+      this.program,
+    );
     // In both formats the line may hold quotes, and colours in one.
     const find = () =>
       /listening on [^w]*(wss?:\/\/[^\s"',\\]+)/.exec(stripVTControlCharacters(run.stderr.text));
