@@ -7,6 +7,7 @@ import type { RequestError } from "../errors.ts";
 import { logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { type Database, unavailable } from "./database.ts";
+import type { LaneToken } from "./lane_token.ts";
 
 const log = logger("store");
 
@@ -25,6 +26,7 @@ export class CommitRun {
   #isSettled = false;
 
   /**
+   * @param token sees to it that it is carried out once, where it may be repeated; `null` where it is not.
    * @param finished told first when the database is done with it, so that the next one can begin; and whether it was
    * carried out.
    * @param settled told what became of it, or that this is not known.
@@ -33,6 +35,7 @@ export class CommitRun {
   constructor(
     private readonly database: Database,
     private readonly metrics: Metrics,
+    private readonly token: LaneToken | null,
     private readonly mutations: number,
     private readonly finished: (isCarriedOut: boolean) => void,
     private readonly settled: (error: RequestError | null, result?: CommitResult) => void,
@@ -43,7 +46,9 @@ export class CommitRun {
 
   /** Tells those who wait that the outcome is not known, if the commit began before `olderThan`. */
   refuseIfOlder(olderThan: number): void {
-    if (this.#startedAt < olderThan) this.#settle(unavailable());
+    if (this.#startedAt >= olderThan) return;
+    this.database.late();
+    this.#settle(unavailable());
   }
 
   /** Carries it out. Resolves when the database is done with it, however long that takes; never rejects. */
@@ -62,7 +67,7 @@ export class CommitRun {
   ): Promise<CommitResult | null> {
     for (let attempt = 1;; attempt++) {
       try {
-        const result = await build(this.database.writer.atomic()).commit();
+        const result = await (this.token?.commit(build) ?? build(this.database.writer.atomic()).commit());
         const seconds = (this.database.clock.monotonic() - this.#startedAt) / 1_000;
         this.metrics.commitSeconds.observe(seconds);
         this.metrics.commitMutations.observe(this.mutations);

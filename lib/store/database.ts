@@ -6,6 +6,7 @@ import { type Clock, withDeadline } from "../clock.ts";
 import { RequestError } from "../errors.ts";
 import { KV, TIMES } from "../limits.ts";
 import { logger } from "../log.ts";
+import { Handles } from "./handles.ts";
 import { schemaKey } from "./keys.ts";
 
 const log = logger("store");
@@ -22,23 +23,44 @@ export function unavailable(): RequestError {
   return new RequestError("unavailable", "storage did not answer in time: repeat the request", 1_000);
 }
 
-/** The handles of one database. */
+/** One database. */
 export class Database {
+  readonly #handles: Handles;
+
   /**
    * @param writer commits.
    * @param reader reads and watches; the same handle where the backend has no thread a handle.
    * @param clock for deadlines.
    * @param isShared whether other processes may use the same database.
    * @param description where it is, for people.
+   * @param reopen makes a fresh handle, where one may answer when this one does not.
    */
   constructor(
-    readonly writer: Deno.Kv,
-    readonly reader: Deno.Kv,
+    writer: Deno.Kv,
+    reader: Deno.Kv,
     readonly clock: Clock,
     readonly isShared: boolean,
     readonly description: string,
     private readonly release: () => void = () => {},
-  ) {}
+    reopen: (() => Promise<Deno.Kv>) | null = null,
+  ) {
+    this.#handles = new Handles({ writer, reader }, clock, reopen);
+  }
+
+  /** Commits. It may be another one the next time. */
+  get writer(): Deno.Kv {
+    return this.#handles.writer;
+  }
+
+  /** Reads and watches. It may be another one the next time. */
+  get reader(): Deno.Kv {
+    return this.#handles.reader;
+  }
+
+  /** A commit has waited for longer than it may. */
+  late(): void {
+    this.#handles.late();
+  }
 
   /** Whether storage answers, within its deadline. */
   async answers(): Promise<boolean> {
@@ -47,12 +69,12 @@ export class Database {
 
   /** Reads one entry, or `null`. */
   async get(key: Deno.KvKey): Promise<Entry | null> {
-    return present(await this.#read(this.reader.get(key)));
+    return present(await this.#read(() => this.reader.get(key)));
   }
 
   /** Reads up to ten entries in one snapshot. */
   async getMany(keys: readonly Deno.KvKey[]): Promise<(Entry | null)[]> {
-    const entries = await this.#read(this.reader.getMany<unknown[]>(keys as Deno.KvKey[]));
+    const entries = await this.#read(() => this.reader.getMany<unknown[]>(keys as Deno.KvKey[]));
     return entries.map(present);
   }
 
@@ -82,7 +104,7 @@ export class Database {
       }
       return entries;
     };
-    return this.#read(collect()).finally(() => {
+    return this.#read(collect).finally(() => {
       isGivenUp = true;
     });
   }
@@ -95,7 +117,7 @@ export class Database {
   ): Promise<void> {
     const entries = this.reader.list<unknown>(selector, options);
     for (;;) {
-      const { done, value } = await this.#read(entries.next());
+      const { done, value } = await this.#read(() => entries.next());
       if (done || look(value) === false) return;
     }
   }
@@ -123,20 +145,23 @@ export class Database {
 
   /** Closes the handles and gives the file free. */
   close(): void {
-    this.writer.close();
-    if (this.reader !== this.writer) this.reader.close();
+    this.#handles.close();
     this.release();
   }
 
-  async #read<T>(work: Promise<T>): Promise<T> {
+  async #read<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#handles.isDown) throw unavailable();
     let result: T | typeof LATE;
     try {
-      result = await withDeadline(this.clock, work, TIMES.storageDeadlineMs, LATE);
+      result = await withDeadline(this.clock, work(), TIMES.storageDeadlineMs, LATE);
     } catch (error) {
       log.error("a read failed: {reason}", { reason: String(error) });
       throw unavailable();
     }
-    if (result === LATE) throw unavailable();
+    if (result === LATE) {
+      this.#handles.late();
+      throw unavailable();
+    }
     return result as T;
   }
 }

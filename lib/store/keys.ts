@@ -110,6 +110,9 @@ export const lowKey = (a: Address): Deno.KvKey => ["low", a.userId, a.deviceId];
 /** Which connection has the address. */
 export const sessionKey = (a: Address): Deno.KvKey => ["session", a.userId, a.deviceId];
 
+/** What one lane of one writer committed last; see `lane_token.ts`. */
+export const laneKey = (writer: string, lane: number): Deno.KvKey => ["lane", writer, lane];
+
 /** The prefix of all that waits to be deleted. */
 export const trashPrefix: Deno.KvKey = ["trash"];
 

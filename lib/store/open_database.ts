@@ -150,7 +150,9 @@ export async function openDatabase(
   try {
     if (path === undefined || path === ":memory:" || isKvConnect(path)) {
       const kv = path === undefined ? await openPlatform(mayBeEphemeral) : await Deno.openKv(path);
-      database = new Database(kv, kv, clock, path !== ":memory:", path ?? "of the platform");
+      const isShared = path !== ":memory:";
+      const reopen = isShared ? () => Deno.openKv(path) : null;
+      database = new Database(kv, kv, clock, isShared, path ?? "of the platform", () => {}, reopen);
     } else database = await openFile(path, exclusive, clock);
     await checkSchema(database);
     return database;

@@ -15,6 +15,8 @@ import { BatchSize, buildBatch, growRows, valueBytes, type Write } from "./batch
 import { type CommitResult, CommitRun } from "./commit_run.ts";
 import { type Database, unavailable } from "./database.ts";
 import { GrowingRows } from "./growing.ts";
+import { laneKey } from "./keys.ts";
+import { LaneToken } from "./lane_token.ts";
 
 export type { Mutation, Write } from "./batch.ts";
 export { mutate } from "./batch.ts";
@@ -45,7 +47,8 @@ class Lane {
   #isScheduled = false;
   readonly #growing = new GrowingRows();
 
-  constructor(private readonly writer: Writer) {}
+  /** @param token `null` where the database carries out each commit once. */
+  constructor(private readonly writer: Writer, private readonly token: LaneToken | null) {}
 
   get isIdle(): boolean {
     return this.#run === null && this.#head === this.#jobs.length;
@@ -138,6 +141,7 @@ class Lane {
     const run = new CommitRun(
       writer.database,
       writer.metrics,
+      this.token,
       batch.length,
       finished,
       (error, result) => each((job) => job.settle(error, result)),
@@ -156,7 +160,10 @@ export class Writer {
   /** @param laneCount one for a file, where commits are serial anyhow; several over KV Connect. */
   constructor(readonly database: Database, readonly metrics: Metrics, laneCount = database.isShared ? 8 : 1) {
     this.clock = database.clock;
-    this.#lanes = Array.from({ length: laneCount }, () => new Lane(this));
+    const name = crypto.randomUUID();
+    this.#lanes = Array.from({ length: laneCount }, (_, lane) => {
+      return new Lane(this, database.isShared ? new LaneToken(database, laneKey(name, lane)) : null);
+    });
   }
 
   /** Queues a write that concerns `userId`. */
