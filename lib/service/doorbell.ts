@@ -2,7 +2,9 @@
  * Who is connected to this process, and how a device learns that something is there for it.
  *
  * Rule: commit, then ring. What is durable is handed to the connection that has the address in this process; if there
- * is none, or other processes share the database, the address's bell is rung in storage, where its connection watches.
+ * is none, the address's bell is rung in storage, where its connection watches. Another process may have taken the
+ * address without our knowing yet: then the connection here soon hears of it, and rings for what it was handed and did
+ * not get acknowledged; and the new one looks once its claim is durable.
  * @module
  */
 import { type Address, addressKey } from "../address.ts";
@@ -71,14 +73,16 @@ export class Doorbell {
 
   /** A message is durable. */
   handOver(address: Address, entry: MailboxEntry): void {
-    this.#owner(address)?.handOver(entry);
-    this.#ringElsewhere(address);
+    const owner = this.#owner(address);
+    if (owner === null) this.sessions.ring(address, "wake");
+    else owner.handOver(entry);
   }
 
   /** Something became durable for an address, which could not be handed over. */
   wake(address: Address): void {
-    this.#owner(address)?.woken();
-    this.#ringElsewhere(address);
+    const owner = this.#owner(address);
+    if (owner === null) this.sessions.ring(address, "wake");
+    else owner.woken();
   }
 
   /** The one-time prekeys of an address run low. */
@@ -109,10 +113,5 @@ export class Doorbell {
 
   #owner(address: Address): Listener | null {
     return this.#presences.get(addressKey(address))?.owner ?? null;
-  }
-
-  /** Another process may have the address by now without our knowing. */
-  #ringElsewhere(address: Address): void {
-    if (this.sessions.isShared || this.#owner(address) === null) this.sessions.ring(address, "wake");
   }
 }

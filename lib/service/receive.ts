@@ -197,6 +197,8 @@ export class Receiver {
         const version = await store.sessions.claim(this.address, this.#connectionId);
         if (signal.aborted) return;
         this.#renewLater();
+        // What another process stored before this was handed to the connection before this one, or rang its bell.
+        if (store.sessions.isShared) this.listener.woken();
         await store.sessions.watch(this.address, this.#connectionId, version, signal, this.listener);
       } catch (error) {
         log.warn("an address can't be claimed yet: {reason}", { reason: String(error) });
