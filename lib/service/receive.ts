@@ -32,9 +32,9 @@ export interface OwnDevice {
 
 /** One connection's place at its address. */
 export class Receiver {
-  readonly #connectionId = crypto.getRandomValues(new Uint8Array(16));
-  readonly #left = new AbortController();
   readonly #presence: Presence;
+  #hasLeft = false;
+  #renewAt: number;
 
   /** Takes the address: from here on the listener hears, and the connection before it is replaced. */
   constructor(
@@ -43,12 +43,21 @@ export class Receiver {
     private readonly listener: Listener,
   ) {
     this.#presence = core.doorbell.enter(address, listener);
-    void this.#listen();
+    this.#renewAt = core.clock.monotonic() + TIMES.sessionRenewMs;
+    void this.#claim();
   }
 
   /** Whether the place was given up. */
   get hasLeft(): boolean {
-    return this.#left.signal.aborted;
+    return this.#hasLeft;
+  }
+
+  /** Now and then writes down that the device and its connection are still there. Call it about once a second. */
+  renewIfDue(now: number): void {
+    if (this.#hasLeft || now < this.#renewAt) return;
+    this.#renewAt = now + TIMES.sessionRenewMs;
+    void this.readOwnDevice().catch(() => {});
+    if (this.core.store.sessions.isShared) void this.core.store.sessions.renew(this.address).catch(() => {});
   }
 
   /**
@@ -135,10 +144,10 @@ export class Receiver {
   }
 
   /** Gives the place up. */
-  leave(hasUnacknowledged: boolean): void {
-    if (this.hasLeft) return;
-    this.#left.abort();
-    this.core.doorbell.leave(this.address, this.listener, hasUnacknowledged);
+  leave(): void {
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
+    this.core.doorbell.leave(this.address, this.listener);
   }
 
   /** How many messages the mailbox lost since somebody was told, and what to clear when that is done. */
@@ -188,33 +197,20 @@ export class Receiver {
     return false;
   }
 
-  /** Claims the address in storage and listens there, for as long as the place is kept. */
-  async #listen(): Promise<void> {
-    const { store, clock } = this.core;
-    const { signal } = this.#left;
-    while (!signal.aborted) {
+  /** Claims the address in storage, so that other processes know where to ring; tried until it works. */
+  async #claim(): Promise<void> {
+    const { store, clock, doorbell } = this.core;
+    while (store.sessions.isShared && !this.#hasLeft) {
       try {
-        const version = await store.sessions.claim(this.address, this.#connectionId);
-        if (signal.aborted) return;
-        this.#renewLater();
-        // What another process stored before this was handed to the connection before this one, or rang its bell.
-        if (store.sessions.isShared) this.listener.woken();
-        await store.sessions.watch(this.address, this.#connectionId, version, signal, this.listener);
+        const version = await store.sessions.claim(this.address, () => !this.#hasLeft);
+        if (version === null || this.#hasLeft) return;
+        doorbell.claimed(this.address, this.listener, version);
+        // What another process stored before this was handed to the connection before this one, or rung for in vain.
+        return this.listener.woken();
       } catch (error) {
         log.warn("an address can't be claimed yet: {reason}", { reason: String(error) });
         await sleep(clock, RETRY_MS * (0.5 + Math.random()));
       }
     }
-  }
-
-  /** Now and then rewrites the session record before it expires, and writes down that the device is still there. */
-  #renewLater(): void {
-    const { store, clock } = this.core;
-    const renewal = clock.setTimer(TIMES.sessionRenewMs, () => {
-      void this.readOwnDevice().catch(() => {});
-      void store.sessions.claim(this.address, this.#connectionId).catch(() => {});
-      this.#renewLater();
-    });
-    this.#left.signal.addEventListener("abort", () => renewal.cancel(), { once: true });
   }
 }

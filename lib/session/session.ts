@@ -127,6 +127,7 @@ export class Session implements Listener, Requester {
       return this.close(CLOSE.tooSlow, "too slow: read what you are sent");
     }
     this.#delivery.pump(true);
+    this.#receiver.renewIfDue(now);
     if (now < this.#lookAt) return;
     this.#lookAt = this.#nextLook();
     this.#delivery.lookIfIdle();
@@ -214,7 +215,7 @@ export class Session implements Listener, Requester {
     this.#state = state;
     this.#intake.stop();
     this.#delivery.stop();
-    this.#receiver.leave(this.#delivery.hasUnacknowledged);
+    this.#receiver.leave();
   }
 
   /**

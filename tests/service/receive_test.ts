@@ -6,7 +6,6 @@ import assert from "node:assert/strict";
 import type { Address } from "../../lib/address.ts";
 import { TIMES } from "../../lib/limits.ts";
 import { createService, type MailboxEntry, type Receiver } from "../../lib/service/mod.ts";
-import { sessionKey } from "../../lib/store/keys.ts";
 import { append, newAddress, newBytes, newMessage, registerDevice } from "../store/open_store.ts";
 import { Gate, ScriptedKv } from "../store/scripted_kv.ts";
 import { eventually } from "../support/eventually.ts";
@@ -36,10 +35,6 @@ class Place implements AsyncDisposable {
     const { record } = await registerDevice(core.store, address, [newBytes(), newBytes()]);
     const listener = new NotingListener();
     const receiver = createService(core).receive(address, listener);
-    await eventually(
-      "the address is claimed",
-      async () => await core.store.database.get(sessionKey(address)) !== null,
-    );
     return new Place(core, address, record.epoch, listener, receiver);
   }
 
@@ -64,7 +59,7 @@ class Place implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.receiver.leave(false);
+    this.receiver.leave();
     await this.core[Symbol.asyncDispose]();
   }
 }
@@ -155,8 +150,8 @@ Deno.test("a message that was sent is handed over once it is durable, with what 
 
 Deno.test("leave() ends what the connection hears", async () => {
   await using place = await Place.open();
-  place.receiver.leave(false);
-  place.receiver.leave(false);
+  place.receiver.leave();
+  place.receiver.leave();
   assert.equal(place.receiver.hasLeft, true);
   await send(place.core, outgoing(place.address));
   assert.deepEqual(place.listener.heard, []);
@@ -200,17 +195,55 @@ Deno.test("readOwnDevice() rejects while storage is away, and awaitOwnDevice() t
   assert.deepEqual(device, { epoch: place.epoch, registrationId: 7, preKeys: 2 });
 });
 
-Deno.test("receive() that can't claim the address tries again, and is woken then", async () => {
+Deno.test("receive() that can't claim the address tries again, and its listener looks then", async () => {
   const clock = new ManualClock();
   await using scripted = await ScriptedKv.open();
-  await using core = await openCore({ kv: scripted.kv, clock });
+  await using core = await openCore({ kv: scripted.kv, clock, isShared: true });
   const address = newAddress();
   scripted.onCommit = () => Promise.reject(new TypeError("reset"));
   const listener = new NotingListener();
   const receiver = createService(core).receive(address, listener);
   await eventually("it failed", () => core.store.writer.isIdle && scripted.commits.length > 1);
   scripted.onCommit = (commit) => commit.run();
-  core.store.sessions.ring(address, "wake");
   await eventually("it is woken", () => (clock.advance(1_500), listener.heard.includes("woken")));
-  receiver.leave(false);
+  assert.equal((await core.store.sessions.read(address))?.owner, "here");
+  receiver.leave();
+});
+
+Deno.test("receive() of a connection that has left meanwhile claims nothing", async () => {
+  await using scripted = await ScriptedKv.open();
+  await using core = await openCore({ kv: scripted.kv, isShared: true });
+  const address = newAddress();
+  const commits = scripted.commits.length;
+  createService(core).receive(address, new NotingListener()).leave();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(scripted.commits.length, commits);
+  assert.equal(await core.store.sessions.read(address), null);
+});
+
+Deno.test("receive() where no other process can be writes no record", async () => {
+  await using scripted = await ScriptedKv.open();
+  await using core = await openCore({ kv: scripted.kv });
+  const commits = scripted.commits.length;
+  const receiver = createService(core).receive(newAddress(), new NotingListener());
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(scripted.commits.length, commits);
+  receiver.leave();
+});
+
+Deno.test("renewIfDue() writes the record again before it expires", async () => {
+  const clock = new ManualClock();
+  await using core = await openCore({ clock, isShared: true });
+  const address = newAddress();
+  const receiver = createService(core).receive(address, new NotingListener());
+  const version = async () => (await core.store.sessions.read(address))?.versionstamp;
+  await eventually("it is claimed", async () => await version() !== undefined);
+  const before = await version();
+  clock.advance(TIMES.sessionRenewMs - 1);
+  receiver.renewIfDue(clock.monotonic());
+  clock.advance(1);
+  assert.equal(await version(), before);
+  receiver.renewIfDue(clock.monotonic());
+  await eventually("it is renewed", async () => await version() !== before);
+  receiver.leave();
 });

@@ -133,6 +133,6 @@ Deno.test("a session that is woken delivers what another process stored", async 
   const device = setting.connect();
   await pass();
   await setting.fill(3);
-  setting.core.store.sessions.ring(setting.address, "wake");
+  setting.core.doorbell.wake(setting.address);
   assert.deepEqual(numbersOf(await device.delivered(3)), upTo(3));
 });

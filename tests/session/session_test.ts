@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { allocateEnvelope, encodeEnvelope, TYPE, v1 } from "../../lib/protocol/mod.ts";
 import { createService } from "../../lib/service/mod.ts";
 import { newAddress, newBytes, registerDevice } from "../store/open_store.ts";
-import { bellsOf, openCore, outgoing, send } from "../service/open_core.ts";
+import { openCore, outgoing, send } from "../service/open_core.ts";
 import { eventually } from "../support/eventually.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { FakeDevice, newKeys, pass } from "./fake_device.ts";
@@ -160,7 +160,8 @@ Deno.test("closed() leaves the address: what comes then waits for the next conne
   assert.deepEqual([...core.metrics.closes], [[1006, 1]]);
   await send(core, outgoing(address));
   assert.deepEqual(device.socket.sent, []);
-  await eventually("the bell is rung", async () => (await bellsOf(core, address)).length === 1);
+  using next = new FakeDevice(core, address);
+  await next.delivered(1);
 });
 
 Deno.test("tick() closes with 4401 in the moment in which the token ends", async () => {

@@ -20,7 +20,7 @@ import {
 const schema = v.object({ n: v.number(), bytes: bytesField });
 
 Deno.test("every value that the store writes is bytes or KvU64", async () => {
-  await using store = await openStore();
+  await using store = await openStore({ isShared: true });
   const address = newAddress();
   const { record: { epoch } } = await registerDevice(store, address, [newBytes(), newBytes()]);
   const { device } = await readInstalled(store, address);
@@ -33,11 +33,15 @@ Deno.test("every value that the store writes is bytes or KvU64", async () => {
   const addition = store.accepted.add(newAddress(), address, newBytes(), message.timestamp);
   store.mailboxes.append(address, epoch, message, addition, () => {});
   store.waiting.addLost(address, epoch, 2);
-  await store.sessions.claim(address, newBytes());
-  store.sessions.ring(address, "wake");
-  store.sessions.ring(address, "low");
+  await store.sessions.claim(address);
+  const other = await openStore({ kv: store.kv, isShared: true });
+  other.sessions.ring(address, "wake");
   await loadSecret(store.database);
   await registerDevice(store, address);
+  await eventually(
+    "it is rung",
+    async () => (await store.database.list({ prefix: ["rung"] }, { limit: 1 })).length === 1,
+  );
   await eventually("all is written", () => store.writer.isIdle);
   const kinds = new Set<unknown>();
   for await (const { key, value } of store.kv.list({ prefix: [] })) {
@@ -49,21 +53,22 @@ Deno.test("every value that the store writes is bytes or KvU64", async () => {
   }
   const expected = [
     "accepted",
+    "bell",
     "claim",
     "clock",
     "device",
     "devices",
     "inbox",
+    "lane",
     "lost",
-    "low",
     "pool",
     "prekey",
+    "rung",
     "secret",
     "session",
     "trash",
     "used",
     "waiting",
-    "wake",
   ];
   assert.deepEqual([...kinds].sort(), expected, "every kind was written");
 });
