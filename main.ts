@@ -83,6 +83,11 @@ async function printToken(
   options: { readonly device?: string; readonly ttl: string },
 ): Promise<void> {
   if (config.authMode === "none") throw new UsageError("AUTH_MODE=none needs no tokens: connect without one");
+  if (config.authMode !== "local") {
+    throw new UsageError(
+      `AUTH_MODE=${config.authMode} takes no tokens of this server: get one where accounts are`,
+    );
+  }
   const userId = user === "new" ? crypto.randomUUID() : parseUserId(user);
   if (userId === null) {
     throw new UsageError(`${JSON.stringify(user)} is no user ID: give a UUID of version 4, or new`);

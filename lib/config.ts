@@ -66,6 +66,7 @@ function checkTogether(config: Config, wrong: ReadonlySet<string>, hasKvToken: b
       `KV_PATH: ${config.kvPath} is a KV Connect server, which needs its access token in DENO_KV_ACCESS_TOKEN`,
     );
   }
+  problems.push(...checkProvider(config, wrong));
   if (config.preKeysLow > config.preKeysMax) {
     problems.push(
       `PREKEYS_LOW: found ${config.preKeysLow}, allowed: at most PREKEYS_MAX (${config.preKeysMax})`,
@@ -80,6 +81,41 @@ function checkTogether(config: Config, wrong: ReadonlySet<string>, hasKvToken: b
   }
   if (config.messageBytesMax > KV.valueBytesMax - 4 * KIB) {
     problems.push("MESSAGE_BYTES_MAX: more than a value holds");
+  }
+  return problems;
+}
+
+/** What each way to authenticate needs beside `AUTH_MODE`, and which URL it alone uses. */
+const PROVIDER_MODES = {
+  jwks: { url: "authJwksUrl", needed: ["authJwksUrl", "authIssuer", "authAudience"] },
+  introspection: {
+    url: "authIntrospectionUrl",
+    needed: ["authIntrospectionUrl", "authClientId", "authClientSecret"],
+  },
+} as const;
+
+/** The rules on identity providers: all is there, nothing is set in vain, and nobody can listen in. */
+function checkProvider(config: Config, wrong: ReadonlySet<string>): string[] {
+  const problems: string[] = [];
+  for (const [mode, { url, needed }] of Object.entries(PROVIDER_MODES)) {
+    const { env } = SETTINGS[url];
+    const isUsed = config.authMode === mode;
+    for (const name of isUsed ? needed : []) {
+      if (config[name] === undefined) problems.push(`${SETTINGS[name].env}: AUTH_MODE=${mode} needs it`);
+    }
+    const set = config[url];
+    if (set === undefined || wrong.has(env)) continue;
+    if (!isUsed && !wrong.has("AUTH_MODE")) {
+      problems.push(
+        `${env}: is set, but AUTH_MODE=${config.authMode} does not use it; it needs AUTH_MODE=${mode}`,
+      );
+    }
+    if (set.protocol === "http:" && !isLoopback(set.hostname) && config.authHttpIUnderstand !== "yes") {
+      problems.push(
+        `${env}: found an http URL beyond this machine, allowed: https; ` +
+          "or set AUTH_HTTP_I_UNDERSTAND=yes where the network between is yours alone",
+      );
+    }
   }
   return problems;
 }

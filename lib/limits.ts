@@ -117,6 +117,52 @@ export const TIMES = {
   replacedFlushMs: 1_000,
 } as const;
 
+/** Bounds on what is asked of an identity provider, and on what is kept of its answers. */
+export const PROVIDER = {
+  /** How long a question may take, its wait for a turn included. */
+  deadlineMs: 5_000,
+  /** How long a question may wait for its turn. */
+  turnMs: 2_000,
+  /** How far ahead the provider's clock may be. */
+  clockSkewMs: 5_000,
+  /** Bytes of a key set. */
+  keySetBytesMax: 256 * KIB,
+  /** Keys of a key set. */
+  keysMax: 100,
+  /** A key set of this age is fetched again, beside the work … */
+  keySetFreshMs: 300_000,
+  /** … of this age, before it is used … */
+  keySetStaleMs: 900_000,
+  /** … and of this age it is not used any more, even if there is no other. */
+  keySetKeptMs: DAY_MS,
+  /** From the end of one request for the key set to the next. */
+  keySetCoolDownMs: 30_000,
+  /** Bytes of an answer on one token. */
+  answerBytesMax: 64 * KIB,
+  /** Questions under way at a time. */
+  questionsMax: 50,
+  /** Of those, for new connections, and for open ones: neither may keep the other out. */
+  questionsOfAKindMax: 40,
+  /** Questions that wait for their turn. */
+  questionsWaitingMax: 1_000,
+  /** Questions a second for tokens from one remote address, and the most saved up. */
+  addressQuestions: 10,
+  /** Remote addresses whose questions are counted. */
+  addressesMax: 10_000,
+  /** How long a token counts as good without being asked about again … */
+  acceptedMs: 60_000,
+  /** … and as bad. */
+  refusedMs: 10_000,
+  /** Good tokens that are remembered, and bad ones. */
+  verdictsMax: 20_000,
+  /** How often a token is asked about while its connection is open; up to a quarter is added at random. */
+  confirmMs: 60_000,
+  /** The same after a question that nobody could answer. */
+  confirmRetryMs: 10_000,
+  /** How long a connection outlasts the last time that its token was found good. */
+  unconfirmedMs: 900_000,
+} as const;
+
 /** The maximum of a token's length, far above any real one. */
 export const TOKEN_BYTES_MAX = 8 * KIB;
 

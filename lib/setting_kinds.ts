@@ -1,5 +1,5 @@
 /**
- * The kinds of value that a setting can have: how each is written, and what it becomes.
+ * What a setting is, and the kinds of value that it can have: how each is written, and what it becomes.
  * @module
  */
 import * as v from "valibot";
@@ -13,6 +13,33 @@ export interface Kind<T> {
   readonly allowed: string;
   /** Reads a value as it was written; `undefined` if it is not allowed. */
   readonly read: (written: string) => T | undefined;
+}
+
+/** One row of the table of settings. */
+export interface Setting<T> extends Kind<T> {
+  /** The environment variable. */
+  readonly env: string;
+  /** What it is for, one sentence. */
+  readonly help: string;
+  /** The default as one would write it; `undefined` if there is none. */
+  readonly initial: string | undefined;
+  /** Whether the value must not be printed. */
+  readonly secret: boolean;
+}
+
+/** A row with a default. */
+export function setting<T>(env: string, kind: Kind<T>, initial: string, help: string): Setting<T> {
+  return { env, help, initial, secret: false, ...kind };
+}
+
+/** A row without one: what is not set is `undefined`. */
+export function optional<T>(
+  env: string,
+  kind: Kind<T>,
+  help: string,
+  secret = false,
+): Setting<T | undefined> {
+  return { env, help, initial: undefined, secret, ...kind };
 }
 
 function reader<T>(schema: v.GenericSchema<string, T>): Kind<T>["read"] {
@@ -62,6 +89,19 @@ export const kinds = {
   secretText(bytesMin: number): Kind<string> {
     return { allowed: `at least ${bytesMin} bytes`, read: reader(v.pipe(v.string(), v.minBytes(bytesMin))) };
   },
+
+  /** The URL of a service. A secret in it would end up in logs. */
+  serviceUrl: {
+    allowed: "an https or http URL, without a user and password",
+    read: reader(v.pipe(
+      v.string(),
+      v.transform((written) => URL.parse(written)),
+      v.instance(URL),
+      v.check(({ protocol, username, password }) =>
+        /^https?:$/.test(protocol) && username === "" && password === ""
+      ),
+    )),
+  } satisfies Kind<URL>,
 
   /** One of some words. */
   choice<const T extends readonly string[]>(...words: T): Kind<T[number]> {

@@ -1,31 +1,14 @@
 /**
  * The table of settings: each with its environment variable, its default and what it allows.
  *
- * It is the only place that names a setting; flags, help, checks and types are made from it.
+ * This and `auth_settings.ts` are the only places that name a setting; flags, help, checks and types are made from them.
  * @module
  */
+import { AUTH_SETTINGS } from "./auth_settings.ts";
 import { DEFAULTS } from "./limits.ts";
-import { type Kind, kinds } from "./setting_kinds.ts";
+import { kinds, optional, type Setting, setting } from "./setting_kinds.ts";
 
-/** One row of the table of settings. */
-export interface Setting<T> extends Kind<T> {
-  /** The environment variable. */
-  readonly env: string;
-  /** What it is for, one sentence. */
-  readonly help: string;
-  /** The default as one would write it; `undefined` if there is none. */
-  readonly initial: string | undefined;
-  /** Whether the value must not be printed. */
-  readonly secret: boolean;
-}
-
-function setting<T>(env: string, kind: Kind<T>, initial: string, help: string): Setting<T> {
-  return { env, help, initial, secret: false, ...kind };
-}
-
-function optional<T>(env: string, kind: Kind<T>, help: string, secret = false): Setting<T | undefined> {
-  return { env, help, initial: undefined, secret, ...kind };
-}
+export type { Setting } from "./setting_kinds.ts";
 
 const { choice, count, duration, rate, secretText, size, text } = kinds;
 const KIB = 1024;
@@ -50,24 +33,7 @@ export const SETTINGS = {
     choice("yes"),
     "on Deno Deploy: starts without a database, on one that is lost whenever the platform likes",
   ),
-  authMode: setting("AUTH_MODE", choice("local", "none"), "local", "how owners are known (none: not at all)"),
-  authSecret: optional(
-    "AUTH_SECRET",
-    secretText(32),
-    "signs and verifies tokens (HS256); default: made once and kept in the database",
-    true,
-  ),
-  authSecretPrevious: optional(
-    "AUTH_SECRET_PREVIOUS",
-    secretText(32),
-    "also verifies, while you rotate",
-    true,
-  ),
-  authNoneIUnderstand: optional(
-    "AUTH_NONE_I_UNDERSTAND",
-    choice("yes"),
-    "lets AUTH_MODE=none listen on an address that is not loopback: anyone is anyone",
-  ),
+  ...AUTH_SETTINGS,
   tlsCertFile: optional(
     "TLS_CERT_FILE",
     text("a file in PEM format"),

@@ -38,7 +38,17 @@ Deno.test("loadConfig() without an environment takes every default", () => {
 });
 
 /** Settings that may be any text. */
-const FREE = ["HOST", "KV_PATH", "TLS_CERT_FILE", "TLS_KEY_FILE"];
+const FREE = [
+  "HOST",
+  "KV_PATH",
+  "TLS_CERT_FILE",
+  "TLS_KEY_FILE",
+  "AUTH_CLIENT_ID",
+  "AUTH_ISSUER",
+  "AUTH_AUDIENCE",
+  "AUTH_USER_CLAIM",
+  "AUTH_DEVICE_CLAIM",
+];
 
 for (const [name, row] of Object.entries<Setting<unknown>>(SETTINGS)) {
   Deno.test(`${row.env} has a default that parses and a help text, and refuses what it does not allow`, () => {

@@ -9,7 +9,7 @@ import { errors, jwtVerify, SignJWT } from "jose";
 import { type Address, parseUserId, UINT32_MAX } from "../address.ts";
 import type { Clock } from "../clock.ts";
 import { TOKEN_BYTES_MAX } from "../limits.ts";
-import { AuthenticationError, type Authenticator, type Identity } from "./authenticator.ts";
+import { AuthenticationError, type Authenticator, type Identity, requireToken } from "./authenticator.ts";
 
 const ALGORITHM = "HS256";
 
@@ -44,12 +44,11 @@ export class LocalTokens implements Authenticator {
   constructor(private readonly secrets: readonly Uint8Array[], private readonly clock: Clock) {}
 
   async authenticate(token: string | null): Promise<Identity> {
-    if (token === null || token === "") throw new AuthenticationError("a bearer token is needed");
-    if (token.length > TOKEN_BYTES_MAX) throw new AuthenticationError("the token is too long");
+    const presented = requireToken(token, TOKEN_BYTES_MAX);
     let reason = "the token is not valid";
     for (const secret of this.secrets) {
       try {
-        const { payload } = await jwtVerify(token, secret, {
+        const { payload } = await jwtVerify(presented, secret, {
           algorithms: [ALGORITHM],
           audience: AUDIENCE,
           requiredClaims: ["sub", "exp"],

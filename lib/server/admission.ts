@@ -6,7 +6,12 @@
  */
 import { type Address, addressKey } from "../address.ts";
 import { type Config, isLoopback } from "../config.ts";
-import { AuthenticationError, type Authenticator, type Identity } from "../identity/mod.ts";
+import {
+  AuthenticationError,
+  AuthenticationUnavailable,
+  type Authenticator,
+  type Identity,
+} from "../identity/mod.ts";
 import type { Offer } from "./offer.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -34,9 +39,10 @@ export class Admission {
   /**
    * Admits a connection, and counts it: `release` must be called when it is over.
    *
-   * @throws {Refusal} `too_many_connections`, `unauthorized` or `forbidden`.
+   * @param remoteAddress whence the request came; `null` if that is not known.
+   * @throws {Refusal} `too_many_connections`, `unauthorized`, `unavailable`, `too_many_tokens` or `forbidden`.
    */
-  async admit(offer: Offer, origin: string | null): Promise<Identity> {
+  async admit(offer: Offer, origin: string | null, remoteAddress: string | null = null): Promise<Identity> {
     if (this.#count >= this.config.connectionsMax) {
       throw new Refusal(
         "too_many_connections",
@@ -46,7 +52,7 @@ export class Admission {
     }
     this.#count++;
     try {
-      const identity = await this.#identify(offer, origin);
+      const identity = await this.#identify(offer, origin, remoteAddress);
       this.#enter(offer.address);
       return identity;
     } catch (error) {
@@ -67,16 +73,24 @@ export class Admission {
     if (devices.size === 0) this.#byUser.delete(address.userId);
   }
 
-  async #identify({ address, token }: Offer, origin: string | null): Promise<Identity> {
+  async #identify(
+    { address, token }: Offer,
+    origin: string | null,
+    remoteAddress: string | null,
+  ): Promise<Identity> {
     if (this.authenticator.isOpen) {
       this.#requireThisMachine(origin);
       return await this.authenticator.authenticate(null);
     }
     let identity: Identity;
     try {
-      identity = await this.authenticator.authenticate(token);
+      identity = await this.authenticator.authenticate(token, remoteAddress);
     } catch (error) {
       if (error instanceof AuthenticationError) throw new Refusal("unauthorized", error.message);
+      if (error instanceof AuthenticationUnavailable) {
+        const reason = error.isFlood ? "too_many_tokens" : "unavailable";
+        throw new Refusal(reason, error.message, error.retryAfterSeconds);
+      }
       throw error;
     }
     if (identity.userId !== null && identity.userId !== address.userId) {

@@ -12,6 +12,7 @@ export const REFUSALS = {
   draining: 503,
   unavailable: 503,
   too_many_connections: 429,
+  too_many_tokens: 429,
   unauthorized: 401,
   forbidden: 403,
   internal: 500,

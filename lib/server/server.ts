@@ -4,7 +4,7 @@
  */
 import { type Clock, sleep, systemClock, withDeadline } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { createAuthenticator } from "../identity/mod.ts";
+import { createAuthenticator, type Identity } from "../identity/mod.ts";
 import { logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
 import { CLOSE } from "../protocol/mod.ts";
@@ -17,6 +17,7 @@ import { listen } from "./listen.ts";
 import { type Offer, readOffer } from "./offer.ts";
 import { Refusal } from "./refusal.ts";
 import { READY_MS, serveRoute } from "./routes.ts";
+import { Confirmations } from "./confirmations.ts";
 import { upgrade } from "./websocket.ts";
 
 const log = logger("server");
@@ -42,6 +43,7 @@ export class MessagingServer {
   readonly #admission: Admission;
   readonly #maintenance: Maintenance;
   readonly #context: SessionContext;
+  readonly #confirmations: Confirmations;
   readonly #stopped = new AbortController();
   #isDraining = false;
   #draining: Promise<void> | null = null;
@@ -57,6 +59,7 @@ export class MessagingServer {
     const core = createCore(config, clock, metrics, store);
     this.#context = { service: createService(core), clock, config, metrics };
     this.#admission = new Admission(config, authenticator);
+    this.#confirmations = new Confirmations(clock);
     this.#maintenance = new Maintenance(core);
     this.#http = this.#listen();
     this.#tick();
@@ -161,7 +164,7 @@ export class MessagingServer {
     try {
       const status = { isDraining: this.#isDraining, checkStorage: () => this.#checkStorage() };
       const context = { config: this.config, metrics: this.metrics, status };
-      return await serveRoute(request, remoteHost, context) ?? await this.#connect(request);
+      return await serveRoute(request, remoteHost, context) ?? await this.#connect(request, remoteHost);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       Metrics.count(this.metrics.refusals, error.status);
@@ -169,14 +172,14 @@ export class MessagingServer {
     }
   }
 
-  async #connect(request: Request): Promise<Response> {
+  async #connect(request: Request, remoteHost: string | null): Promise<Response> {
     const offer = readOffer(request);
     const origin = request.headers.get("origin");
     this.#requireServing();
-    const { expiresAt } = await this.#admission.admit(offer, origin);
+    const identity = await this.#admission.admit(offer, origin, remoteHost);
     try {
       this.#requireServing(); // it may have begun to stop while the token was verified
-      return this.#upgrade(request, offer, expiresAt);
+      return this.#upgrade(request, offer, identity);
     } catch (error) {
       this.#admission.release(offer.address);
       throw error;
@@ -187,18 +190,22 @@ export class MessagingServer {
     if (this.#isDraining) throw new Refusal("draining", "the server is stopping", DRAINING_RETRY_SECONDS);
   }
 
-  #upgrade(request: Request, { address, codec, subprotocol }: Offer, expiresAt: number | null): Response {
+  #upgrade(request: Request, { address, codec, subprotocol }: Offer, identity: Identity): Response {
     const idleTimeoutSeconds = Math.ceil(this.config.idlePingMs / 1_000);
     return upgrade(request, { subprotocol, idleTimeoutSeconds }, {
       opened: (socket) => {
-        const session = new Session(this.#context, socket, address, codec, expiresAt);
+        const session = new Session(this.#context, socket, address, codec, identity.expiresAt);
         if (this.#isDraining) session.close(CLOSE.goingAway, "the server is stopping");
         else this.#sessions.add(session);
+        this.#confirmations.watch(session, identity);
         return session;
       },
       stopped: this.#stopped.signal,
       ended: (session) => {
-        if (session !== null) this.#sessions.delete(session);
+        if (session !== null) {
+          this.#sessions.delete(session);
+          this.#confirmations.leave(session);
+        }
         this.#admission.release(address);
       },
     });
@@ -217,6 +224,7 @@ export class MessagingServer {
       await sleep(clock, TICK_MS);
       this.metrics.loopLagSeconds.observe(Math.max(0, performance.now() - startedAt - TICK_MS) / 1_000);
       const now = clock.monotonic();
+      this.#confirmations.tick(now);
       for (const session of this.#sessions) {
         try {
           session.tick(now);

@@ -50,13 +50,13 @@ export class Session implements Listener, Requester {
   #receivedAt = Number.NEGATIVE_INFINITY;
   #flush: Timer | null = null;
 
-  /** @param expiresAt when the token ends, milliseconds since the epoch; `null` if never. */
+  /** @param expiresAt when the token ends, milliseconds since the epoch; `null` if never. It may be moved. */
   constructor(
     private readonly context: SessionContext,
     private readonly socket: Socket,
     readonly address: Address,
     private readonly codec: Codec,
-    private readonly expiresAt: number | null,
+    public expiresAt: number | null,
   ) {
     const { service, clock, config, metrics } = context;
     this.service = service;
