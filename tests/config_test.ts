@@ -167,8 +167,8 @@ Deno.test("loadConfig() never prints a secret", () => {
   }
   assert.deepEqual(
     rows.filter(({ secret }) => secret).map(({ env }) => env),
-    rows.map(({ env }) => env).filter((env) => /SECRET|TOKEN/.test(env)),
-    "whatever is called a secret or token is one",
+    rows.map(({ env }) => env).filter((env) => /SECRET|TOKEN|_URL$/.test(env)),
+    "whatever is called a secret or token is one, and a URL may hold one",
   );
 });
 

@@ -16,21 +16,19 @@ export interface TurnLimits {
   readonly max: number;
   /** Of those, for one purpose. */
   readonly ofAKindMax: number;
-  /** How many may wait. */
+  /** How many may wait, for one purpose. */
   readonly waitingMax: number;
   /** How long one may wait, milliseconds. */
   readonly waitMs: number;
 }
 
-interface Waiting {
-  readonly purpose: Purpose;
-  readonly begin: () => void;
-}
+/** Called when the turn has come. */
+type Waiting = () => void;
 
 /** Gives turns out, in order of arrival within a purpose. */
 export class Turns {
   readonly #taken: Record<Purpose, number> = { open: 0, confirm: 0 };
-  readonly #waiting = new Set<Waiting>();
+  readonly #waiting: Record<Purpose, Set<Waiting>> = { open: new Set(), confirm: new Set() };
 
   constructor(private readonly limits: TurnLimits, private readonly clock: Clock) {}
 
@@ -41,7 +39,7 @@ export class Turns {
 
   /** How many wait for one. */
   get waiting(): number {
-    return this.#waiting.size;
+    return this.#waiting.open.size + this.#waiting.confirm.size;
   }
 
   /** Takes a turn, which must be given back; `false` if none is to be had in time. */
@@ -50,32 +48,29 @@ export class Turns {
       this.#taken[purpose]++;
       return Promise.resolve(true);
     }
-    if (this.#waiting.size >= this.limits.waitingMax) return Promise.resolve(false);
+    const waiting = this.#waiting[purpose];
+    if (waiting.size >= this.limits.waitingMax) return Promise.resolve(false);
     return new Promise((resolve) => {
+      const begin = () => {
+        timer.cancel();
+        waiting.delete(begin);
+        this.#taken[purpose]++;
+        resolve(true);
+      };
       const timer = this.clock.setTimer(this.limits.waitMs, () => {
-        this.#waiting.delete(waiting);
+        waiting.delete(begin);
         resolve(false);
       });
-      const waiting: Waiting = {
-        purpose,
-        begin: () => {
-          timer.cancel();
-          resolve(true);
-        },
-      };
-      this.#waiting.add(waiting);
+      waiting.add(begin);
     });
   }
 
-  /** Gives a turn back, to whoever has waited for one the longest. */
+  /** Gives a turn back: to the one of the same purpose that has waited the longest, or else of the other. */
   giveBack(purpose: Purpose): void {
     this.#taken[purpose]--;
-    for (const waiting of this.#waiting) {
-      if (!this.#isFree(waiting.purpose)) continue;
-      this.#waiting.delete(waiting);
-      this.#taken[waiting.purpose]++;
-      waiting.begin();
-      return;
+    for (const next of [purpose, purpose === "open" ? "confirm" : "open"] as const) {
+      const [begin] = this.#waiting[next];
+      if (begin !== undefined && this.#isFree(next)) return begin();
     }
   }
 

@@ -1,8 +1,9 @@
 /** Which tokens open a connection, for how long, and which never do. */
 import assert from "node:assert/strict";
-import { SignJWT, UnsecuredJWT } from "jose";
+import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
 import { handshake } from "../support/handshake.ts";
 import { AdvancingClock } from "../support/advancing_clock.ts";
+import { PLACES, present } from "../support/bearer.ts";
 import { Device } from "../support/device.ts";
 import { eventually } from "../support/eventually.ts";
 import { RawClient } from "../support/raw_client.ts";
@@ -75,6 +76,38 @@ Deno.test("a token with another algorithm or another secret is refused with 401"
     await statusOf(server, await sign(claims(), "HS256", new TextEncoder().encode(OTHER_SECRET))),
     401,
   );
+});
+
+Deno.test("a token counts in the subprotocol as it does in the header", async () => {
+  await using server = await startServer();
+  const address = { userId, deviceId: 1 };
+  const [, payload, signature] = (await sign(claims())).split(".");
+  const header = (alg: string) => btoa(JSON.stringify({ alg, typ: "JWT" })).replaceAll("=", "");
+  const { privateKey } = await generateKeyPair("ES256");
+  const tokens: readonly (readonly [what: string, status: number, token: string])[] = [
+    ["good", 101, await sign(claims())],
+    ["of another user", 403, await sign(claims({ sub: crypto.randomUUID() }))],
+    ["of another device", 403, await sign(claims({ device: 2 }))],
+    ["unsigned", 401, new UnsecuredJWT(claims()).encode()],
+    ["unsigned, with a signature", 401, `${header("none")}.${payload}.${signature}`],
+    ["unsigned in other letters", 401, `${header("NONE")}.${payload}.`],
+    ["of another length of hash", 401, await sign(claims(), "HS384")],
+    ["of another length of hash by name", 401, `${header("HS512")}.${payload}.${signature}`],
+    ["of an RSA key by name", 401, `${header("RS256")}.${payload}.${signature}`],
+    ["of a key pair", 401, await new SignJWT(claims()).setProtectedHeader({ alg: "ES256" }).sign(privateKey)],
+    ["of a secret of one byte", 401, await sign(claims(), "HS256", new Uint8Array(1))],
+    ["for another audience", 401, await sign(claims({ aud: "another-service" }))],
+    ["without an end", 401, await sign(claims({ exp: undefined }))],
+    ["expired", 401, await sign(claims({ exp: inSeconds(-1) }))],
+    ["not good yet", 401, await sign(claims({ nbf: inSeconds(60) }))],
+    ["of a number", 401, await sign(claims({ sub: 7 }))],
+    ["huge", 401, await sign(claims({ x: "x".repeat(8_000) }))],
+  ];
+  for (const [what, status, token] of tokens) {
+    for (const place of PLACES) {
+      assert.equal((await present(server, address, token, place)).status, status, `${what}, in the ${place}`);
+    }
+  }
 });
 
 Deno.test("what is no token, or not whole, is refused with 401 and a challenge", async () => {

@@ -99,6 +99,12 @@ Deno.test("what the token command can't do is told on stderr in a line, with exi
       [[userId, "--ttl", "0s"], /--ttl: found 0s/],
       [[userId, "--ttl", "4000d"], /--ttl: found 4000d/],
       [["new"], /AUTH_MODE=none/, { AUTH_MODE: "none" }],
+      [["new"], /AUTH_MODE=jwks takes no tokens of this server/, {
+        AUTH_MODE: "jwks",
+        AUTH_JWKS_URL: "https://accounts.example/keys",
+        AUTH_ISSUER: "accounts",
+        AUTH_AUDIENCE: "messages",
+      }],
       [["new"], /:memory:.*AUTH_SECRET/, { KV_PATH: ":memory:" }],
       [["new"], /AUTH_SECRET: found 3 bytes/, { AUTH_SECRET: "abc" }],
       [["new"], /\/proc\/messaging\/kv/, { KV_PATH: "/proc/messaging/kv" }],

@@ -4,7 +4,12 @@
  */
 import assert from "node:assert/strict";
 import type { Address } from "../../lib/address.ts";
-import { AuthenticationError, type Authenticator, type Identity } from "../../lib/identity/mod.ts";
+import {
+  AuthenticationError,
+  AuthenticationUnavailable,
+  type Authenticator,
+  type Identity,
+} from "../../lib/identity/mod.ts";
 import { openAccess } from "../../lib/identity/open_access.ts";
 import { v1 } from "../../lib/protocol/mod.ts";
 import { Admission } from "../../lib/server/admission.ts";
@@ -26,6 +31,8 @@ function authenticatorFor(identity: Partial<Identity>): Authenticator & { asked:
     authenticate(token) {
       this.asked++;
       if (token === "bad") return Promise.reject(new AuthenticationError("the token has expired"));
+      if (token === "unknown") return Promise.reject(new AuthenticationUnavailable("nobody can tell", 3));
+      if (token === "flood") return Promise.reject(new AuthenticationUnavailable("too many", 4, true));
       if (token === "broken") return Promise.reject(new TypeError("a fault"));
       return Promise.resolve({ userId: null, deviceId: null, expiresAt: null, ...identity });
     },
@@ -68,6 +75,31 @@ Deno.test("admit() refuses a token that is bad, or for somebody else, and counts
   const admission = admissionOf();
   await assert.rejects(admission.admit(offerOf(address, "broken"), null), { name: "TypeError" });
   assert.equal(admission.count, 0);
+});
+
+Deno.test("admit() says when to come back if nobody can tell whether a token is good, and counts nobody", async () => {
+  const admission = admissionOf();
+  const cases = { unknown: ["unavailable", 3], flood: ["too_many_tokens", 4] } as const;
+  for (const [token, [reason, retryAfterSeconds]] of Object.entries(cases)) {
+    const expected = { ...refused(reason), retryAfterSeconds };
+    await assert.rejects(admission.admit(offerOf(newAddress(), token), null), expected);
+    assert.equal(admission.count, 0);
+  }
+});
+
+Deno.test("admit() tells the authenticator where a token comes from", async () => {
+  const from: unknown[] = [];
+  const authenticator: Authenticator = {
+    isOpen: false,
+    authenticate(_, remoteAddress) {
+      from.push(remoteAddress);
+      return Promise.resolve({ userId: null, deviceId: null, expiresAt: null });
+    },
+  };
+  const admission = admissionOf({}, authenticator);
+  await admission.admit(offerOf(newAddress()), null, "192.0.2.1");
+  await admission.admit(offerOf(newAddress()), null, null);
+  assert.deepEqual(from, ["192.0.2.1", null]);
 });
 
 Deno.test("admit() refuses above the limit in total before it looks at the token, those under way counted", async () => {

@@ -1,0 +1,107 @@
+/**
+ * Tests of the bounds on questions: turns, rates by address, and verdicts that are kept.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { AddressRate, networkOf } from "../../lib/identity/address_rate.ts";
+import { Turns } from "../../lib/identity/turns.ts";
+import { Verdicts } from "../../lib/identity/verdicts.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+
+const LIMITS = { max: 3, ofAKindMax: 2, waitingMax: 3, waitMs: 1_000 };
+
+Deno.test("take() gives no more turns than there are, nor all of them to one purpose", async () => {
+  const turns = new Turns(LIMITS, new ManualClock());
+  assert.deepEqual(await Promise.all([turns.take("open"), turns.take("open")]), [true, true]);
+  const third = turns.take("open");
+  assert.equal(await turns.take("confirm"), true);
+  const second = turns.take("confirm");
+  assert.deepEqual([turns.taken, turns.waiting], [3, 2]);
+  turns.giveBack("open"); // to its own purpose first, and to the other when nobody of its own waits
+  assert.equal(await third, true);
+  assert.deepEqual([turns.taken, turns.waiting], [3, 1]);
+  turns.giveBack("open");
+  assert.equal(await second, true);
+  assert.deepEqual([turns.taken, turns.waiting], [3, 0]);
+});
+
+Deno.test("take() lets those of one purpose wait, however many wait of the other", async () => {
+  const turns = new Turns({ ...LIMITS, max: 2, ofAKindMax: 2 }, new ManualClock());
+  for (let i = 0; i < 2; i++) await turns.take("confirm");
+  const crowd = [1, 2, 3].map(() => turns.take("confirm"));
+  assert.equal(await turns.take("confirm"), false);
+  const newcomer = turns.take("open");
+  for (let i = 0; i < 3; i++) turns.giveBack("confirm");
+  assert.deepEqual(await Promise.all(crowd), [true, true, true]);
+  turns.giveBack("confirm");
+  assert.equal(await newcomer, true);
+});
+
+Deno.test("take() gives up when it takes too long, and at once when too many wait", async () => {
+  const clock = new ManualClock();
+  const turns = new Turns(LIMITS, clock);
+  for (let i = 0; i < 2; i++) await turns.take("open");
+  const waiting = [1, 2, 3].map(() => turns.take("open"));
+  assert.equal(await turns.take("open"), false);
+  turns.giveBack("open");
+  assert.equal(await waiting[0], true);
+  clock.advance(1_000);
+  assert.deepEqual(await Promise.all(waiting), [true, false, false]);
+  assert.deepEqual([turns.taken, turns.waiting], [2, 0]);
+  turns.giveBack("open");
+  turns.giveBack("open");
+  assert.equal(turns.taken, 0);
+});
+
+Deno.test("AddressRate counts each address for itself, fills up again, and forgets the one that was idle longest", () => {
+  const clock = new ManualClock();
+  const rate = new AddressRate(2, 3, clock);
+  const taken = (address: string | null) => [rate.take(address), rate.take(address), rate.take(address)];
+  assert.deepEqual(taken("192.0.2.1"), [true, true, false]);
+  assert.deepEqual(taken("192.0.2.2"), [true, true, false]);
+  assert.deepEqual(taken(null), [true, true, false]);
+  clock.advance(500);
+  assert.deepEqual(taken("192.0.2.1"), [true, false, false]);
+  clock.advance(3_600_000);
+  assert.deepEqual(taken("192.0.2.1"), [true, true, false]);
+  for (let i = 0; i < 100; i++) rate.take(`198.51.100.${i}`);
+  assert.equal(rate.size, 3);
+});
+
+const NETWORKS: Readonly<Record<string, string>> = {
+  "192.0.2.1": "192.0.2.1",
+  "::ffff:192.0.2.1": "192.0.2.1",
+  "::FFFF:192.0.2.1": "192.0.2.1",
+  "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
+  "2001:DB8:1:2::6": "2001:db8:1:2::/64",
+  "2001:0db8:0001:0002::": "2001:db8:1:2::/64",
+  "2001:db8::1": "2001:db8:0:0::/64",
+  "2001:db8:0:0:ffff::1": "2001:db8:0:0::/64",
+  "::1": "0:0:0:0::/64",
+  "fe80::1%eth0": "fe80:0:0:0::/64",
+  "": "",
+};
+
+for (const [address, network] of Object.entries(NETWORKS)) {
+  Deno.test(`networkOf() counts "${address}" as "${network}"`, () => {
+    assert.equal(networkOf(address), network);
+  });
+}
+
+Deno.test("Verdicts are kept for their time, and no more of them than the bound", () => {
+  const clock = new ManualClock();
+  const verdicts = new Verdicts<number>(clock, 1_000, 3);
+  verdicts.keep("a", 1);
+  clock.advance(999);
+  assert.equal(verdicts.get("a"), 1);
+  clock.step(-3_600_000);
+  clock.advance(1);
+  assert.equal(verdicts.get("a"), undefined);
+  assert.equal(verdicts.size, 0);
+  for (const name of ["a", "b", "c"]) verdicts.keep(name, 2);
+  verdicts.keep("a", 3);
+  verdicts.keep("d", 4);
+  assert.deepEqual(["a", "b", "c", "d"].map((name) => verdicts.get(name)), [3, undefined, 2, 4]);
+  verdicts.forget("a");
+  assert.equal(verdicts.get("a"), undefined);
+});
