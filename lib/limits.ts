@@ -145,6 +145,10 @@ export const PROVIDER = {
   questionsOfAKindMax: 40,
   /** Questions that wait for their turn. */
   questionsWaitingMax: 1_000,
+  /** After so many failures in a row … */
+  failuresMax: 10,
+  /** … nobody asks for so long: thousands of open connections must not batter a provider that is down. */
+  pauseMs: 1_000,
   /** Questions a second for tokens from one remote address, and the most saved up. */
   addressQuestions: 10,
   /** Remote addresses whose questions are counted. */

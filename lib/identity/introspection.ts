@@ -52,6 +52,8 @@ export class Introspection implements Authenticator {
   readonly #rate: AddressRate;
   readonly #authorization: string;
   #loggedAt = Number.NEGATIVE_INFINITY;
+  #failures = 0;
+  #pausedUntil = Number.NEGATIVE_INFINITY;
 
   constructor(private readonly options: IntrospectionOptions, private readonly clock: Clock) {
     const { acceptedMs, refusedMs, verdictsMax, addressQuestions, addressesMax } = PROVIDER;
@@ -84,6 +86,7 @@ export class Introspection implements Authenticator {
     if (known !== undefined) return requireTime(known, this.clock.now());
     let asking = this.#asking.get(hash);
     if (asking === undefined) {
+      if (this.clock.monotonic() < this.#pausedUntil) throw cannotAsk();
       if (!mayAsk()) {
         throw new AuthenticationUnavailable("too many tokens come from this address", soon(), true);
       }
@@ -132,6 +135,7 @@ export class Introspection implements Authenticator {
     if (!isClaims(answer) || typeof answer["active"] !== "boolean") {
       throw new ProviderError("its answer does not say whether the token is active");
     }
+    this.#failures = 0;
     return answer;
   }
 
@@ -150,13 +154,18 @@ export class Introspection implements Authenticator {
 
   #failed(error: ProviderError): AuthenticationUnavailable {
     const now = this.clock.monotonic();
+    if (++this.#failures >= PROVIDER.failuresMax) this.#pausedUntil = now + PROVIDER.pauseMs;
     if (now - this.#loggedAt >= LOG_MS) {
       this.#loggedAt = now;
       const { origin } = this.options.url;
       log.warn("{origin} can't say whether a token is good: {reason}", { origin, reason: error.message });
     }
-    return new AuthenticationUnavailable("the account system can't be asked at the moment", soon());
+    return cannotAsk();
   }
+}
+
+function cannotAsk(): AuthenticationUnavailable {
+  return new AuthenticationUnavailable("the account system can't be asked at the moment", soon());
 }
 
 /** When to come back, seconds: not all at once. */

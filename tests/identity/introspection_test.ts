@@ -242,6 +242,7 @@ Deno.test("authenticate() has at most 40 questions for new connections under way
   assert.equal(provider.busiest, PROVIDER.questionsMax);
   assert.equal(provider.asked.length, 12 + PROVIDER.questionsMax);
   provider.says(YES);
+  clock.advance(PROVIDER.pauseMs);
   await tokens.authenticate("later");
 });
 
@@ -261,6 +262,28 @@ Deno.test("confirm() tells a token that was revoked, from one that nobody can te
   await assert.rejects(confirm(), refused(/not active/));
   provider.says(YES);
   await assert.rejects(tokens.authenticate("token"), refused(/not active/), "it stays refused for a while");
+});
+
+Deno.test("authenticate() and confirm() leave a provider alone for a second after ten failures in a row", async () => {
+  const { provider, tokens, clock } = open();
+  await using _ = provider;
+  const { confirm = () => assert.fail("it can be revoked") } = await tokens.authenticate("token");
+  clock.advance(PROVIDER.acceptedMs);
+  provider.answer = () => new Response(null, { status: 500 });
+  for (let second = 0; second < 3; second++) {
+    for (let i = 0; i < 20; i++) await assert.rejects(confirm(), unavailable());
+    await assert.rejects(tokens.authenticate("another"), unavailable());
+    assert.equal(provider.asked.length, 1 + PROVIDER.failuresMax + second);
+    clock.advance(PROVIDER.pauseMs);
+  }
+  provider.says(YES);
+  await confirm();
+  for (let i = 1; i < PROVIDER.failuresMax; i++) {
+    provider.answer = () => new Response(null, { status: 500 });
+    await assert.rejects(tokens.authenticate(`new${i}`), unavailable());
+  }
+  provider.says(YES);
+  await tokens.authenticate("fewer-failures-are-no-reason");
 });
 
 Deno.test("authenticate() recovers by itself from a provider that was gone", async () => {

@@ -286,4 +286,9 @@ Deno.test("authenticate() calls no token bad while the provider's keys can't be 
   await provider.leave();
   const token = await signClaims(key, GOOD);
   await assert.rejects(tokens.authenticate(token), { name: "AuthenticationUnavailable", isFlood: false });
+  // No key is needed to see that an algorithm does not count.
+  const hmac = new SignJWT({ ...GOOD }).setProtectedHeader({ alg: "HS256", kid: "k1" }).sign(
+    new Uint8Array(32),
+  );
+  await assert.rejects(tokens.authenticate(await hmac), refused(/algorithm/));
 });
