@@ -135,8 +135,10 @@ export const PROVIDER = {
   keySetStaleMs: 900_000,
   /** … and of this age it is not used any more, even if there is no other. */
   keySetKeptMs: DAY_MS,
-  /** From the end of one request for the key set to the next. */
+  /** From the end of one request for the key set to the next … */
   keySetCoolDownMs: 30_000,
+  /** … and while there are no keys at all: a provider that started together with us is soon there. */
+  keySetMissingMs: 5_000,
   /** Bytes of an answer on one token. */
   answerBytesMax: 64 * KIB,
   /** Questions under way at a time. */

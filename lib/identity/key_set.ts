@@ -95,7 +95,8 @@ export class KeySet {
 
   /** How long nobody may ask yet. */
   get #coolDownMs(): number {
-    return PROVIDER.keySetCoolDownMs - (this.clock.monotonic() - this.#askedAt);
+    const coolDownMs = this.#keys === null ? PROVIDER.keySetMissingMs : PROVIDER.keySetCoolDownMs;
+    return coolDownMs - (this.clock.monotonic() - this.#askedAt);
   }
 
   #unavailable(): AuthenticationUnavailable {

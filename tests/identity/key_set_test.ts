@@ -82,10 +82,10 @@ Deno.test("find() without keys is unavailable, and asks a dead host once in a co
   await using _ = provider;
   provider.answer = () => new Response(null, { status: 500 });
   for (let i = 0; i < 20; i++) {
-    await assert.rejects(find(keys, "first"), { ...unavailable, retryAfterSeconds: 30, isFlood: false });
+    await assert.rejects(find(keys, "first"), { ...unavailable, retryAfterSeconds: 5, isFlood: false });
   }
   assert.equal(provider.asked.length, 1);
-  clock.advance(PROVIDER.keySetCoolDownMs - 1);
+  clock.advance(PROVIDER.keySetMissingMs - 1);
   await assert.rejects(find(keys, "first"), { ...unavailable, retryAfterSeconds: 1 });
   provider.says({ keys: [first.jwk] });
   await assert.rejects(find(keys, "first"), unavailable);
@@ -120,7 +120,7 @@ Deno.test("find() keeps the last good keys for a day while the provider is gone,
   clock.advance(3_600_000);
   await assert.rejects(find(keys, "first"), unavailable);
   provider.comeBack();
-  clock.advance(PROVIDER.keySetCoolDownMs);
+  clock.advance(PROVIDER.keySetMissingMs);
   await find(keys, "first");
 });
 
