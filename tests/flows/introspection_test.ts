@@ -1,50 +1,16 @@
 /** AUTH_MODE=introspection: an account system says whose a token is, and when it is over. */
 import assert from "node:assert/strict";
 import { PROVIDER } from "../../lib/limits.ts";
+import { Accounts } from "../support/accounts.ts";
 import { AdvancingClock } from "../support/advancing_clock.ts";
 import { Bearer, PLACES, present } from "../support/bearer.ts";
 import { numbered, numberOf } from "../support/device.ts";
 import { eventually } from "../support/eventually.ts";
 import { requestText } from "../support/handshake.ts";
-import { IdentityProvider } from "../support/identity_provider.ts";
 import { newAddress } from "../support/raw_messages.ts";
-import { startServer, type TestServer } from "../support/server.ts";
 
 /** Longer than any wait before a token is asked about again. */
 const CONFIRM_MS = 1.25 * PROVIDER.confirmMs;
-
-/** An account system: what it says of each token. Tokens that it does not know are not active. */
-class Accounts implements AsyncDisposable {
-  readonly tokens = new Map<string, Readonly<Record<string, unknown>>>();
-  readonly provider = IdentityProvider.start(({ headers, body }) => {
-    if (headers.get("authorization") !== `Basic ${btoa("messaging:secret+of+16+bytes")}`) {
-      return new Response(null, { status: 401 });
-    }
-    const claims = this.tokens.get(new URLSearchParams(body).get("token") ?? "");
-    return Response.json(claims === undefined ? { active: false } : { active: true, ...claims });
-  });
-
-  /** Makes a token. */
-  issue(userId: string, claims: Readonly<Record<string, unknown>> = {}): string {
-    const token = crypto.randomUUID();
-    this.tokens.set(token, { sub: userId, ...claims });
-    return token;
-  }
-
-  start(clock?: AdvancingClock, settings: Readonly<Record<string, string>> = {}): Promise<TestServer> {
-    return startServer({
-      AUTH_MODE: "introspection",
-      AUTH_INTROSPECTION_URL: this.provider.url("/introspect"),
-      AUTH_CLIENT_ID: "messaging",
-      AUTH_CLIENT_SECRET: "secret of 16 bytes",
-      ...settings,
-    }, clock === undefined ? {} : { clock });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.provider[Symbol.asyncDispose]();
-  }
-}
 
 const inSeconds = (seconds: number) => Math.floor(Date.now() / 1_000) + seconds;
 

@@ -146,14 +146,14 @@ Deno.test("while the provider is gone, a new server answers 503 with Retry-After
   assert.equal(refused.status, 503);
   assert.match(refused.headers.get("retry-after") ?? "", /^[1-5]$/);
   assert.match(refused.body, /^\{"error":"unavailable",/);
-  assert.equal((await present(after, address, await server401(address.userId))).status, 401);
+  assert.equal((await present(after, address, await hmacToken(address.userId))).status, 401);
   provider.comeBack();
   clock.advance(PROVIDER.keySetMissingMs);
   assert.equal((await present(after, address, token)).status, 101);
 });
 
 /** What no keys are needed for to see that it is bad. */
-function server401(userId: string): Promise<string> {
+function hmacToken(userId: string): Promise<string> {
   return new SignJWT({ ...claims(userId) }).setProtectedHeader({ alg: "HS256", kid: "k1" }).sign(
     new Uint8Array(32),
   );
