@@ -5,6 +5,7 @@
 import { type Address, parseDeviceId, parseUserId } from "../address.ts";
 import { type Codec, SUBPROTOCOLS, v1 } from "../protocol/mod.ts";
 import { Refusal } from "./refusal.ts";
+import { readPath } from "./request_path.ts";
 
 /** A well-formed request for an upgrade. */
 export interface Offer {
@@ -24,11 +25,10 @@ const TOKEN_PREFIX = "bearer.";
 /**
  * Reads the offer.
  *
- * @throws {Refusal} `not_found`, `bad_address`, `bad_version` or `upgrade_required`, in this order.
+ * @throws {Refusal} `bad_host`, `not_found`, `bad_address`, `bad_version` or `upgrade_required`, in this order.
  */
 export function readOffer(request: Request): Offer {
-  const { pathname } = new URL(request.url);
-  const segments = /^\/([^/]+)\/([^/]+)\/?$/.exec(pathname);
+  const segments = /^\/([^/]+)\/([^/]+)\/?$/.exec(readPath(request));
   if (segments === null) throw new Refusal("not_found", "connections are at /<userID>/<deviceID>");
   const address = readAddress(segments[1] ?? "", segments[2] ?? "");
   const offered = (request.headers.get("sec-websocket-protocol") ?? "").split(",", SUBPROTOCOLS_MAX + 1)

@@ -5,6 +5,7 @@
 
 /** Every reason to refuse a request, with its status. */
 export const REFUSALS = {
+  bad_host: 400,
   not_found: 404,
   bad_address: 400,
   bad_version: 400,

@@ -7,6 +7,7 @@ import { type Config, isLoopback } from "../config.ts";
 import type { Metrics } from "../metrics.ts";
 import { VERSION } from "../version.ts";
 import { Refusal } from "./refusal.ts";
+import { readPath } from "./request_path.ts";
 
 /** How long storage may take for the server to count as ready. */
 export const READY_MS = 1_000;
@@ -42,9 +43,9 @@ export async function serveRoute(
   remoteHost: string | null,
   context: { readonly config: Config; readonly metrics: Metrics; readonly status: Status },
 ): Promise<Response | null> {
-  const { pathname } = new URL(request.url);
+  const path = readPath(request);
   if (request.method !== "GET" && request.method !== "HEAD") return null;
-  switch (pathname) {
+  switch (path) {
     case "/":
       return text(WELCOME);
     case "/healthz":
