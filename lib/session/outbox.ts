@@ -44,6 +44,8 @@ export class Outbox {
     private readonly metrics: Metrics,
   ) {
     this.#awaitsGreeting = codec.announces;
+    // The first sequence is the greeting's, whatever is held back for it.
+    if (codec.announces) this.#takeSequence();
     this.#leftAt = clock.monotonic();
   }
 
@@ -122,7 +124,7 @@ export class Outbox {
 
   /** Sends the greeting, then what was held back. */
   greet(hello: Hello): void {
-    const bytes = this.codec.encodeServerMessage({ type: "hello", hello }, this.#takeSequence());
+    const bytes = this.codec.encodeServerMessage({ type: "hello", hello }, SERVER_SEQUENCE_MIN);
     if (bytes === null) return;
     this.#sentBytes += bytes.length;
     this.#gathered.unshift(bytes);

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { RequestError } from "../../lib/errors.ts";
 import { QUEUES, TIMES } from "../../lib/limits.ts";
 import { Metrics } from "../../lib/metrics.ts";
-import { v1 } from "../../lib/protocol/mod.ts";
+import { decodeEnvelope, HEADER_BYTES, type Hello, TYPE, v1, v2 } from "../../lib/protocol/mod.ts";
 import { Outbox } from "../../lib/session/outbox.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { FakeSocket } from "./fake_socket.ts";
@@ -25,6 +25,32 @@ Deno.test("push() counts the server's own messages, and answer() uses the client
   outbox.answer(7, { type: "ack" });
   assert.equal(outbox.push(low), 0x8000_0003);
   assert.deepEqual(socket.sent.map(({ sequence }) => sequence), [0x8000_0001, 0x8000_0002, 7, 0x8000_0003]);
+});
+
+Deno.test("greet() has the first sequence, also if something was held back for it", () => {
+  const frames: Uint8Array[] = [];
+  const socket = { bufferedAmount: 0, send: (bytes: Uint8Array) => void frames.push(bytes), close: () => {} };
+  const outbox = new Outbox(socket, v2, new ManualClock(), new Metrics());
+  assert.equal(outbox.push({ type: "prekeys_low", wanted: 20 }), 0x8000_0002);
+  assert.equal(frames.length, 0);
+  const numbers = { time: 1, messageBytesMax: 1, envelopesBytesMax: 1, window: 1, inFlightMax: 1 };
+  const hello: Hello = {
+    ...numbers,
+    server: "test",
+    preKeysMax: 1,
+    devicesMax: 1,
+    retentionSeconds: 1,
+    registrationId: null,
+    preKeysStored: 0,
+  };
+  outbox.greet(hello);
+  assert.equal(outbox.push({ type: "queue_empty", lost: 0 }), 0x8000_0003);
+  const first = decodeEnvelope(frames[0] ?? new Uint8Array(), 0, 2);
+  const second = decodeEnvelope(frames[0] ?? new Uint8Array(), HEADER_BYTES + first.payload.length, 2);
+  assert.deepEqual([first, second].map(({ type, sequence }) => [type, sequence]), [
+    [TYPE.hello, 0x8000_0001],
+    [TYPE.preKeysLow, 0x8000_0002],
+  ]);
 });
 
 Deno.test("refuse() sends the code and the description, and counts the error", () => {
