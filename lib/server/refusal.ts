@@ -10,6 +10,7 @@ export const REFUSALS = {
   bad_address: 400,
   bad_version: 400,
   upgrade_required: 426,
+  disconnected: 400,
   draining: 503,
   unavailable: 503,
   too_many_connections: 429,

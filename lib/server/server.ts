@@ -173,12 +173,15 @@ export class MessagingServer {
   }
 
   async #connect(request: Request, remoteHost: string | null): Promise<Response> {
+    const { signal } = request; // asked for at once: it tells of nothing that happened before
     const offer = readOffer(request);
     const origin = request.headers.get("origin");
     this.#requireServing();
     const identity = await this.#admission.admit(offer, origin, remoteHost);
     try {
       this.#requireServing(); // it may have begun to stop while the token was verified
+      // An upgrade for a client that has gone never ends, and keeps its file descriptor.
+      if (signal.aborted) throw new Refusal("disconnected", "the client has gone");
       return this.#upgrade(request, offer, identity);
     } catch (error) {
       this.#admission.release(offer.address);
