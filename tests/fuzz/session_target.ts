@@ -8,7 +8,7 @@ import { readSeedEnvelopes, type SeedEnvelope } from "./seed_envelopes.ts";
 import { FrameMaker } from "./session_frames.ts";
 import { SessionPeer } from "./session_peer.ts";
 import { Counts, type OpenTarget, type Target } from "./target.ts";
-import { Vitals } from "./vitals.ts";
+import { HEAP_LIMIT, Vitals } from "./vitals.ts";
 
 const FRAMES_A_ROUND = 480;
 const PEERS = 8;
@@ -71,7 +71,7 @@ class Sessions implements OpenTarget {
 export const sessions: Target = {
   name: "sessions",
   open: async () => {
-    const server = await ProcessServer.start(LIMITS);
+    const server = await ProcessServer.start({ ...LIMITS, ...HEAP_LIMIT });
     const pair = new HealthyPair();
     await pair.open(server.url);
     return new Sessions(server, pair, new Vitals(server), await readSeedEnvelopes());
