@@ -1,7 +1,4 @@
-/**
- * WebSocket messages of either version that no client should send, among some that are as they should be; and what the
- * server owes for each, by the text of the protocol (§2 to §4).
- */
+/** WebSocket messages of either version that no client should send, among some that are as they should be. */
 import { encode } from "@msgpack/msgpack";
 import { parse } from "uuid";
 import { HEADER_BYTES, type Version } from "../../lib/protocol/mod.ts";
@@ -10,9 +7,7 @@ import { concat } from "../support/websocket_frames.ts";
 import { anyValue, lie } from "./messagepack_values.ts";
 import { EXTREMES, makeUserId, mutate } from "./mutation.ts";
 import type { SeedEnvelope } from "./seed_envelopes.ts";
-
-/** The limit of a WebSocket message (protocol §6). */
-export const FRAME_BYTES_MAX = 1_048_576;
+import { type Frame, FRAME_BYTES_MAX } from "./session_judge.ts";
 
 /** Sequences at the edges of both ranges. */
 const SEQUENCES = [0, 1, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0x8000_0010, 0xffff_ffff] as const;
@@ -20,50 +15,6 @@ const SEQUENCES = [0, 1, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0x8000_0010, 0xf
 /** Installations and devices that clients use: few, so that what they say fits sometimes. */
 const INSTALLATIONS = 2;
 const DEVICES = 3;
-
-/** A WebSocket message, and the kind of it. */
-export interface Frame {
-  readonly kind: string;
-  readonly content: Uint8Array<ArrayBuffer> | string;
-}
-
-/** A request that must, or may, be answered. */
-export interface OwedAnswer {
-  readonly sequence: number;
-  readonly type: number;
-  /** Whether an answer may also be left out: an Error of a client, where it depends on what is in it. */
-  readonly isOptional: boolean;
-}
-
-/** What a frame must lead to: answers; and the code with which it ends the connection, if it does. */
-export interface Owed {
-  readonly answers: readonly OwedAnswer[];
-  readonly closeCode: number | null;
-}
-
-/** Reads a frame as the protocol has it. */
-export function judge({ content }: Frame, version: Version): Owed {
-  const answers: OwedAnswer[] = [];
-  if (typeof content === "string") return { answers, closeCode: 1003 };
-  if (content.length > FRAME_BYTES_MAX) return { answers, closeCode: 1009 };
-  if (content.length === 0) return { answers, closeCode: 1002 };
-  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-  for (let at = 0; at < content.length;) {
-    const rest = content.length - at;
-    if (rest < HEADER_BYTES || view.getUint8(at) !== version) return { answers, closeCode: 1002 };
-    const length = view.getUint32(at + 6);
-    if (length > rest - HEADER_BYTES) return { answers, closeCode: 1002 };
-    const type = view.getUint8(at + 5);
-    const asks = type === 1 ? length > 0 : true;
-    // In version 1 an Error is broken only if it is empty; in version 2 it is a map, which may be broken in many ways.
-    const isOptional = type === 2 && length > 0;
-    if (asks && !(isOptional && version === 1)) {
-      answers.push({ sequence: view.getUint32(at + 1), type, isOptional });
-    }
-    at += HEADER_BYTES + length;
-  }
-  return { answers, closeCode: null };
-}
 
 /** Makes an envelope; `claimed` is the length that its header tells. */
 function envelope(
@@ -104,9 +55,12 @@ export class FrameMaker {
     private readonly recent: readonly number[],
   ) {}
 
-  /** The next frame; about one in sixty must close the connection. */
+  /** The next frame: a Register first; later about one in sixty must close the connection. */
   next(): Frame {
     const { random } = this;
+    if (this.#sequence === 0) {
+      return { kind: "register", content: envelope(this.version, ++this.#sequence, 3, this.#register()) };
+    }
     const die = random.next();
     if (die < 0.015) return this.#closing();
     if (die < 0.017) return this.#large();

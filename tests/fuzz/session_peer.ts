@@ -12,25 +12,24 @@ import { handshake } from "../support/handshake.ts";
 import { RawSocket } from "../support/raw_socket.ts";
 import { signTestToken } from "../support/server.ts";
 import { OPCODE } from "../support/websocket_frames.ts";
-import { type Frame, type FrameMaker, judge, type OwedAnswer } from "./session_frames.ts";
+import type { FrameMaker } from "./session_frames.ts";
+import { ackFits, type Frame, judge } from "./session_judge.ts";
 import type { Counts } from "./target.ts";
+import { Unanswered } from "./unanswered.ts";
 
-/** Requests that wait for their answer: well below the number at which a server refuses. */
+/** Requests that wait for their answer, well below the number at which a server refuses; sequences to acknowledge. */
 const UNANSWERED_MAX = 200;
+const RECENT_MAX = 50;
 
 /** How long anything may take: long, since the machine may be busy. */
 const ANSWER_MS = 30_000;
 
-/** How many sequences of the server are remembered for acknowledgements. */
-const RECENT_MAX = 50;
-
-/** An Ack of the server, by the length of its payload (protocol §3, §4.3). */
-function ackFits(version: Version, type: number, length: number): boolean {
-  if (version === 1) return length === 0 && [3, 4, 5, 8].includes(type);
-  if (type === 3) return length === 4;
-  if (type === 4 || type === 5) return length === 0;
-  if (type === 8) return length === 8;
-  return type === 10 && length >= 8 && length % 4 === 0;
+/** Who the peer is. */
+export interface PeerAddress {
+  readonly userId: string;
+  readonly deviceId: number;
+  /** Whether the user has no other device, which could unregister this one. */
+  readonly isAlone: boolean;
 }
 
 /** One address that is connected over and over. */
@@ -40,10 +39,7 @@ export class SessionPeer {
   #socket: RawSocket | null = null;
   #nextServerSequence = 0x8000_0001;
   #queueEmpties = 0;
-  readonly #waiting = new Map<number, OwedAnswer[]>();
-  /** Sequences that several requests had at once: which of them an answer is for can't be told. */
-  readonly #shared = new Set<number>();
-  #unanswered = 0;
+  #unanswered = new Unanswered();
   #isClosing = false;
   #fault: unknown = null;
   #last: Frame | null = null;
@@ -51,8 +47,7 @@ export class SessionPeer {
   constructor(
     private readonly url: string,
     private readonly version: Version,
-    private readonly userId: string,
-    private readonly deviceId: number,
+    private readonly address: PeerAddress,
     private readonly random: Random,
     private readonly counts: Counts,
   ) {}
@@ -62,12 +57,14 @@ export class SessionPeer {
     try {
       await this.#connect();
       for (let i = 0; i < frames; i++) await this.#step(maker.next());
-      await this.#until("everything is answered", () => this.#unanswered === 0);
+      await this.#until("everything is answered", () => this.#unanswered.count === 0);
       this.#isClosing = true;
       this.#socket?.sendFrame(OPCODE.close, Uint8Array.of(3, 232));
       await this.#until("the connection is closed", () => this.#socket?.ending !== null);
     } catch (error) {
-      throw new Error(`version ${this.version}, device ${this.deviceId}: ${error}\n${this.#describe()}`);
+      throw new Error(
+        `version ${this.version}, device ${this.address.deviceId}: ${error}\n${this.#describe()}`,
+      );
     } finally {
       this.#socket?.cut();
     }
@@ -76,8 +73,7 @@ export class SessionPeer {
   #describe(): string {
     const { content, kind } = this.#last ?? { kind: "none", content: "" };
     const shown = typeof content === "string" ? content : content.subarray(0, 400).toHex();
-    const waiting = [...this.#waiting.values()].flat().filter(({ isOptional }) => !isOptional).slice(0, 10);
-    return `last frame: ${kind} ${shown}; not answered: ${this.#unanswered} ${JSON.stringify(waiting)}`;
+    return `last frame: ${kind} ${shown}; ${this.#unanswered}`;
   }
 
   async #step(frame: Frame): Promise<void> {
@@ -85,11 +81,11 @@ export class SessionPeer {
     const takesOver = this.random.chance(0.003);
     this.counts.add("frames");
     if (closeCode === null && !takesOver) {
-      await this.#until("there is room for more", () => this.#unanswered < UNANSWERED_MAX);
-      for (const answer of answers) this.#expect(answer);
+      await this.#until("there is room for more", () => this.#unanswered.count < UNANSWERED_MAX);
+      for (const answer of answers) this.#unanswered.add(answer);
       return this.#send(frame);
     }
-    await this.#until("everything is answered", () => this.#unanswered === 0);
+    await this.#until("everything is answered", () => this.#unanswered.count === 0);
     if (closeCode === null) return await this.#takeOver();
     const socket = this.#socket;
     this.#isClosing = true; // the server may carry out what comes before the fault
@@ -110,15 +106,19 @@ export class SessionPeer {
     await eventually("the older connection is closed", () => before?.ending !== null, ANSWER_MS);
     const code = before?.ending?.code ?? 0;
     this.counts.add(`close ${code}`);
-    assert.ok(code === 4409 || code === 4401, `a connection that was replaced ended with ${code}`);
+    assert.ok(
+      code === 4409 || this.#isUnregistered(code),
+      `a connection that was replaced ended with ${code}`,
+    );
   }
 
   async #connect(): Promise<void> {
+    const { userId, deviceId } = this.address;
     const headers = {
-      "authorization": `Bearer ${await signTestToken(this.userId, this.deviceId)}`,
+      "authorization": `Bearer ${await signTestToken(userId, deviceId)}`,
       "sec-websocket-protocol": `messaging.v${this.version}`,
     };
-    const { upgraded, status } = await handshake(this.url, `/${this.userId}/${this.deviceId}`, { headers });
+    const { upgraded, status } = await handshake(this.url, `/${userId}/${deviceId}`, { headers });
     assert.ok(upgraded !== null, `refused with ${status}`);
     const options = { isSilent: false, isStalled: false };
     const socket: RawSocket = new RawSocket(upgraded.conn, (bytes) => this.#take(socket, bytes), options);
@@ -126,21 +126,9 @@ export class SessionPeer {
     this.#isClosing = false;
     this.#nextServerSequence = 0x8000_0001;
     this.#queueEmpties = 0;
-    this.#waiting.clear();
-    this.#shared.clear();
-    this.#unanswered = 0;
+    this.#unanswered = new Unanswered();
     this.recent.length = 0;
     socket.start(upgraded.rest);
-  }
-
-  #expect(answer: OwedAnswer): void {
-    const others = this.#waiting.get(answer.sequence);
-    if (others === undefined) this.#waiting.set(answer.sequence, [answer]);
-    else {
-      others.push(answer);
-      this.#shared.add(answer.sequence);
-    }
-    if (!answer.isOptional) this.#unanswered++;
   }
 
   /** Sends a frame; now and then in pieces, with a ping in between. */
@@ -166,9 +154,14 @@ export class SessionPeer {
     if (this.#fault !== null) throw this.#fault;
     if (!isLost()) return;
     const code = this.#socket?.ending?.code;
-    assert.equal(code, 4401, `the connection ended while waiting: ${what}`);
-    this.counts.add("close 4401, unregistered");
+    assert.ok(this.#isUnregistered(code ?? 0), `the connection ended with ${code} while waiting: ${what}`);
+    this.counts.add(`close ${code}, unregistered`);
     await this.#connect();
+  }
+
+  /** Whether another device of the user may have ended this one. While frames come, its code can be lost (1006). */
+  #isUnregistered(code: number): boolean {
+    return !this.address.isAlone && (code === 4401 || code === 1006);
   }
 
   #take(socket: RawSocket, bytes: Uint8Array): void {
@@ -201,11 +194,11 @@ export class SessionPeer {
         this.#map(payload);
         return this.#answered(sequence, "Devices", (asked) => asked === 12 && this.version === 2);
       case 7:
-        assert.equal(payload.length, 2);
+      case 8: {
+        const least = type === 7 ? 2 : this.version === 1 ? 20 : 44;
+        assert.ok(payload.length >= least, "a message of the server that is cut short");
         return this.#ofItsOwn(sequence, type);
-      case 8:
-        assert.ok(payload.length >= (this.version === 1 ? 20 : 44), "a UserMessage that is cut short");
-        return this.#ofItsOwn(sequence, type);
+      }
       case 9:
       case 11:
         assert.equal(this.version, 2);
@@ -233,17 +226,8 @@ export class SessionPeer {
     this.counts.add(what);
     assert.notEqual(what, "Error 1", "a fault of the server");
     if (this.#isClosing) return;
-    const waiting = this.#waiting.get(sequence) ?? [];
-    // What may be left out counts last, so that an answer is missed nowhere.
-    const mayFit = (type: number) => this.#shared.has(sequence) || fits(type);
-    const found = waiting.find(({ type, isOptional }) => !isOptional && mayFit(type)) ??
-      waiting.find(({ type }) => mayFit(type));
-    assert.ok(found !== undefined, `an answer that nobody waits for: ${what} with sequence ${sequence}`);
-    if (!found.isOptional) this.#unanswered--;
-    if (waiting.length === 1) {
-      this.#waiting.delete(sequence);
-      this.#shared.delete(sequence);
-    } else this.#waiting.set(sequence, waiting.filter((answer) => answer !== found));
+    const isOwed = this.#unanswered.answer(sequence, fits);
+    assert.ok(isOwed, `an answer that nobody waits for: ${what} with sequence ${sequence}`);
   }
 
   /** Acknowledges most of what the server sends, so that windows neither stay empty nor full. */

@@ -8,17 +8,17 @@ import { readSeedEnvelopes, type SeedEnvelope } from "./seed_envelopes.ts";
 import { FrameMaker } from "./session_frames.ts";
 import { SessionPeer } from "./session_peer.ts";
 import { Counts, type OpenTarget, type Target } from "./target.ts";
-import { HEAP_LIMIT, Vitals } from "./vitals.ts";
+import { FUZZED_SETTINGS, Vitals } from "./vitals.ts";
 
 const FRAMES_A_ROUND = 480;
 const PEERS = 8;
 
 /** Small, so that they are met. */
 const LIMITS = {
-  MAILBOX_MESSAGES_MAX: "8",
+  MAILBOX_MESSAGES_MAX: "5",
   PREKEYS_MAX: "12",
   DEVICES_MAX: "2",
-  RATE_REQUESTS: "30/s:60",
+  RATE_REQUESTS: "1/s:8",
   LOG_FORMAT: "json",
 };
 
@@ -35,8 +35,8 @@ class Sessions implements OpenTarget {
   async run(seed: number): Promise<void> {
     const conversing = this.pair.converse();
     const random = new Random(seed);
-    // Users of this round; some have devices that speak different versions.
-    const users = Array.from({ length: 3 }, () => makeUserId(random));
+    // In every other round users have several devices, of different versions, which may unregister each other.
+    const users = Array.from({ length: seed % 2 === 0 ? 3 : PEERS }, () => makeUserId(random));
     const peers = Promise.all(Array.from({ length: PEERS }, (_, i) => this.#peer(seed, i, users)));
     try {
       await this.vitals.during(Promise.race([conversing, peers]));
@@ -61,7 +61,9 @@ class Sessions implements OpenTarget {
     const userId = users[i % users.length];
     assert.ok(userId !== undefined);
     const deviceId = Math.floor(i / users.length);
-    const peer = new SessionPeer(this.server.url, version, userId, deviceId, random, this.#counts);
+    const isAlone = users.length === PEERS;
+    const address = { userId, deviceId, isAlone };
+    const peer = new SessionPeer(this.server.url, version, address, random, this.#counts);
     const seeds = this.seeds.filter((envelope) => envelope.version === version);
     await peer.run(new FrameMaker(random, version, users, seeds, peer.recent), FRAMES_A_ROUND / PEERS);
   }
@@ -71,7 +73,7 @@ class Sessions implements OpenTarget {
 export const sessions: Target = {
   name: "sessions",
   open: async () => {
-    const server = await ProcessServer.start({ ...LIMITS, ...HEAP_LIMIT });
+    const server = await ProcessServer.start({ ...LIMITS, ...FUZZED_SETTINGS });
     const pair = new HealthyPair();
     await pair.open(server.url);
     return new Sessions(server, pair, new Vitals(server), await readSeedEnvelopes());

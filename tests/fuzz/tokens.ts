@@ -5,7 +5,7 @@ import type { Random } from "../process/random.ts";
 import { TEST_ENVIRONMENT } from "../support/server.ts";
 
 /** What a token is good for at an address: 101 for its owner, 401 for nobody, 403 for somebody else. */
-export interface Presented {
+interface Presented {
   readonly token: string;
   readonly status: 101 | 401 | 403;
   readonly what: string;
@@ -25,7 +25,7 @@ function sign(header: unknown, claims: unknown, hash: string | null = "sha256", 
 const HEADER = { alg: "HS256", typ: "JWT" };
 
 /** Makes a token for a device of a user, or what looks like one. */
-export function makeToken(random: Random, userId: string, deviceId: number): Presented {
+function makeToken(random: Random, userId: string, deviceId: number): Presented {
   const now = Math.floor(Date.now() / 1_000);
   const good = { sub: userId, aud: "messaging-server", iat: now, exp: now + 3_600 };
   const { sub: _sub, ...noSubject } = good;
@@ -91,4 +91,31 @@ export function makeToken(random: Random, userId: string, deviceId: number): Pre
     () => forged("noise", random.bytes(1 + random.integer(60)).toBase64({ alphabet: "base64url" })),
   ];
   return random.chance(0.5) ? random.pick(makers.slice(0, 7))() : random.pick(makers)();
+}
+
+/** Where the token is, and what it is worth there. */
+export function makeCredentials(random: Random, userId: string, deviceId: number) {
+  const { token, status, what } = makeToken(random, userId, deviceId);
+  const die = random.next();
+  const made = (header: string, bearer: string[], due: number = status) => ({
+    token,
+    what,
+    header,
+    bearer,
+    due,
+  });
+  if (die < 0.05) return made("", [], 401);
+  // As a subprotocol a token can't hold what ends one.
+  if (die < 0.35 && /^[\x21-\x7e]+$/.test(token)) return made("", [`bearer.${token}`]);
+  if (die < 0.4) return made(`Authorization: Bearer ${token}\r\n`, ["bearer.nonsense"]);
+  if (die < 0.45) return made(`Authorization: ${random.pick(["Basic", "Token", ""])} ${token}\r\n`, [], 401);
+  if (die < 0.48) {
+    return made(
+      `Authorization: Bearer ${token}\r\nAuthorization: Bearer ${token}\r\n`,
+      [`bearer.${token}`],
+      401,
+    );
+  }
+  if (die < 0.5) return made(`Authorization: Bearer ${token} ${token}\r\n`, [], 401);
+  return made(`Authorization: ${random.pick(["Bearer", "bearer", "BEARER", "Bearer  "])} ${token}\r\n`, []);
 }

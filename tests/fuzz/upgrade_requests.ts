@@ -3,7 +3,7 @@
  * the table of protocol §1.
  */
 import type { Random } from "../process/random.ts";
-import { makeToken } from "./tokens.ts";
+import { makeCredentials } from "./tokens.ts";
 
 /** A request, and what is due. */
 export interface HostileRequest {
@@ -44,7 +44,7 @@ function makePath(random: Random, userId: string, deviceId: number): Part {
     part(`/../${userId}/${deviceId}`, 404),
     part(`/%2e/${userId}/${deviceId}`, 404),
     part(`/${userId}\\${deviceId}`, 404),
-    part(`/${"a/".repeat(random.integer(2_000))}`, 404),
+    part(`/${"a/".repeat(3 + random.integer(2_000))}`, 404),
     part("/favicon.ico", 404),
     part(`/${userId}/%3${deviceId % 10}`, 400),
     part(`/%7b${userId}%7d/${deviceId}`, 400),
@@ -134,33 +134,6 @@ function makeOffer(random: Random): { names: string[]; status: number; echoed: s
     offer(["__proto__"], null, 400),
     offer(Array.from({ length: 17 + random.integer(300) }, () => "messaging.v2"), null, 400),
   ]);
-}
-
-/** Where the token is, and what it is worth there. */
-function makeCredentials(random: Random, userId: string, deviceId: number) {
-  const { token, status, what } = makeToken(random, userId, deviceId);
-  const die = random.next();
-  const made = (header: string, bearer: string[], due: number = status) => ({
-    token,
-    what,
-    header,
-    bearer,
-    due,
-  });
-  if (die < 0.05) return made("", [], 401);
-  // As a subprotocol a token can't hold what ends one.
-  if (die < 0.35 && /^[\x21-\x7e]+$/.test(token)) return made("", [`bearer.${token}`]);
-  if (die < 0.4) return made(`Authorization: Bearer ${token}\r\n`, ["bearer.nonsense"]);
-  if (die < 0.45) return made(`Authorization: ${random.pick(["Basic", "Token", ""])} ${token}\r\n`, [], 401);
-  if (die < 0.48) {
-    return made(
-      `Authorization: Bearer ${token}\r\nAuthorization: Bearer ${token}\r\n`,
-      [`bearer.${token}`],
-      401,
-    );
-  }
-  if (die < 0.5) return made(`Authorization: Bearer ${token} ${token}\r\n`, [], 401);
-  return made(`Authorization: ${random.pick(["Bearer", "bearer", "BEARER", "Bearer  "])} ${token}\r\n`, []);
 }
 
 /** What no HTTP request may be like: whoever parses it decides how to refuse it. */

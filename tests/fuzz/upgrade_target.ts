@@ -6,7 +6,7 @@ import { HealthyPair } from "./healthy_pair.ts";
 import { makeUserId } from "./mutation.ts";
 import { Counts, type OpenTarget, type Target } from "./target.ts";
 import { type HostileRequest, makeRequest } from "./upgrade_requests.ts";
-import { HEAP_LIMIT, Vitals } from "./vitals.ts";
+import { FUZZED_SETTINGS, Vitals } from "./vitals.ts";
 
 const REQUESTS_A_ROUND = 200;
 const AT_ONCE = 8;
@@ -144,7 +144,7 @@ class Upgrades implements OpenTarget {
 export const upgrades: Target = {
   name: "upgrades",
   open: async () => {
-    const server = await ProcessServer.start({ LOG_FORMAT: "json", ...HEAP_LIMIT });
+    const server = await ProcessServer.start({ LOG_FORMAT: "json", ...FUZZED_SETTINGS });
     const pair = new HealthyPair();
     await pair.open(server.url);
     return new Upgrades(server, pair, new Vitals(server));

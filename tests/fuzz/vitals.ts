@@ -5,10 +5,10 @@ import type { ProcessServer } from "../support/process_server.ts";
 const MIB = 1_048_576;
 
 /**
- * What its heap may hold: three times what it needs here. What is kept of each frame or request would sooner or later
+ * Its database is in memory, which is quicker; `tests/process` has a fuzz on a file. What its heap may hold: three times what it needs here. What is kept of each frame or request would sooner or later
  * pass it, and end the process; a comparison of measurements says less, since most of a heap is garbage.
  */
-export const HEAP_LIMIT = { DENO_V8_FLAGS: "--max-old-space-size=96" } as const;
+export const FUZZED_SETTINGS = { KV_PATH: ":memory:", DENO_V8_FLAGS: "--max-old-space-size=96" } as const;
 
 /** Twice what it took here at most, with all that is not in the heap. */
 const RESIDENT_MAX = 400 * MIB;
