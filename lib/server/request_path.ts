@@ -16,7 +16,7 @@ const HOST = /^[A-Za-z0-9._~%:[\]-]*$/;
  * @returns the path as it was sent; empty if the request's target has none.
  * @throws {Refusal} `bad_host`.
  */
-export function readPath(request: Request): string {
+export function readPath(request: Pick<Request, "headers" | "url">): string {
   // Deno puts the URL together from this header and the path.
   if (!HOST.test(request.headers.get("host") ?? "")) {
     throw new Refusal("bad_host", "the Host header must be a name or an address, with a port or without");

@@ -79,14 +79,14 @@ Deno.test("RATE_PREKEYS is per device: a request that is refused for one takes n
   await using _tablet = await Device.join(server, { userId, deviceId: 2, preKeys: preKeys(5, 200) });
   await using alice = await Device.connect(server);
   for (let i = 0; i < 2; i++) await alice.connection.requestPreKeys(userId, [1]); // the tablet's alone
-  const ms = await waitMs(alice.connection.requestPreKeys(userId));
+  await waitMs(alice.connection.requestPreKeys(userId));
   await waitMs(alice.connection.requestPreKeys(userId));
   for (const preKey of preKeys(2, 100)) {
     assert.deepEqual((await alice.connection.requestPreKeys(userId, [2]))[0]?.preKey, preKey);
   }
   await using bob = await Device.connect(server);
   assert.equal((await bob.connection.requestPreKeys(userId)).length, 2);
-  clock.advance(ms);
+  clock.advance(await waitMs(alice.connection.requestPreKeys(userId, [2]))); // the one that was used up last
   const ids = (await alice.connection.requestPreKeys(userId)).map(({ deviceId }) => deviceId);
   assert.deepEqual(ids.toSorted(), [1, 2]);
 });
