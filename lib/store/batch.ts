@@ -4,7 +4,7 @@
  */
 import type { RequestError } from "../errors.ts";
 import { BATCH, GROWING } from "../limits.ts";
-import type { CommitResult } from "./commit_run.ts";
+import type { CommitResult } from "./lane_token.ts";
 import type { Addition, GrowingRow, GrowingRows } from "./growing.ts";
 import { packTally, type Tally } from "./tally.ts";
 

@@ -7,7 +7,7 @@ import type { RequestError } from "../errors.ts";
 import { logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { type Database, unavailable } from "./database.ts";
-import type { LaneToken } from "./lane_token.ts";
+import type { CommitResult, LaneToken } from "./lane_token.ts";
 
 const log = logger("store");
 
@@ -16,9 +16,6 @@ const ATTEMPTS_MAX = 6;
 
 /** The wait before the second attempt; each further one doubles it. */
 const RETRY_MS = 10;
-
-/** What a commit came to; of a batch of writes always `ok`. */
-export type CommitResult = Deno.KvCommitResult | Deno.KvCommitError;
 
 /** A commit from the moment it is handed to the database. */
 export class CommitRun {

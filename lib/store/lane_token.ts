@@ -8,7 +8,6 @@
  */
 import { sleep } from "../clock.ts";
 import { logger } from "../log.ts";
-import type { CommitResult } from "./commit_run.ts";
 import type { Database } from "./database.ts";
 
 const log = logger("store");
@@ -23,6 +22,9 @@ const KEPT_MS = 86_400_000;
 function isRefused(error: unknown): boolean {
   return error instanceof TypeError || /status=4\d\d/.test(String(error));
 }
+
+/** What a commit came to; of a batch of writes always `ok`. */
+export type CommitResult = Deno.KvCommitResult | Deno.KvCommitError;
 
 /** The row of one lane. One commit at a time. */
 export class LaneToken {

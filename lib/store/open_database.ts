@@ -26,6 +26,11 @@ export class DatabaseError extends Error {
   override readonly name = "DatabaseError";
 }
 
+/** A path or URL as it may be logged. */
+function withoutCredentials(path: string): string {
+  return path.replace(/^(https?:\/\/)[^/?#]*@/i, "$1");
+}
+
 /** Takes the lock beside the file. */
 async function lockFile(path: string): Promise<() => void> {
   const lockPath = `${path}.lock`;
@@ -152,7 +157,8 @@ export async function openDatabase(
       const kv = path === undefined ? await openPlatform(mayBeEphemeral) : await Deno.openKv(path);
       const isShared = path !== ":memory:";
       const reopen = isShared ? () => Deno.openKv(path) : null;
-      database = new Database(kv, kv, clock, isShared, path ?? "of the platform", () => {}, reopen);
+      const description = withoutCredentials(path ?? "of the platform");
+      database = new Database(kv, kv, clock, isShared, description, () => {}, reopen);
     } else database = await openFile(path, exclusive, clock);
     await checkSchema(database);
     return database;
@@ -162,7 +168,7 @@ export async function openDatabase(
     const reason = error instanceof Error ? error.message : String(error);
     throw new DatabaseError(
       `KV_PATH ${
-        path ?? "(the platform's)"
+        withoutCredentials(path ?? "(the platform's)")
       } can't be opened: ${reason}. Check that the folder exists and may be ` +
         "written, that the file is a Deno KV database, and that a KV Connect server answers there",
     );

@@ -12,15 +12,15 @@ import { QUEUES } from "../limits.ts";
 import { logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { BatchSize, buildBatch, growRows, valueBytes, type Write } from "./batch.ts";
-import { type CommitResult, CommitRun } from "./commit_run.ts";
+import { CommitRun } from "./commit_run.ts";
 import { type Database, unavailable } from "./database.ts";
 import { GrowingRows } from "./growing.ts";
 import { laneKey } from "./keys.ts";
-import { LaneToken } from "./lane_token.ts";
+import { type CommitResult, LaneToken } from "./lane_token.ts";
 
 export type { Mutation, Write } from "./batch.ts";
 export { mutate } from "./batch.ts";
-export type { CommitResult } from "./commit_run.ts";
+export type { CommitResult } from "./lane_token.ts";
 
 const log = logger("store");
 

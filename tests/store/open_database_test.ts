@@ -104,6 +104,14 @@ Deno.test("openDatabase() says what to do about a file that is no database", () 
     await assert.rejects(open(`${path}/messaging.kv`), databaseError("can't be opened"));
   }));
 
+Deno.test("openDatabase() repeats no password of a URL", async () => {
+  await assert.rejects(open("http://user:secret@127.0.0.1:1/kv"), (error) => {
+    assert.ok(databaseError("http://127.0.0.1:1/kv")(error));
+    assert.ok(!String(error).includes("secret"), String(error));
+    return true;
+  });
+});
+
 Deno.test("loadSecret() gives all who load it at once the same secret", async () => {
   const database = await open(":memory:");
   const secrets = await Promise.all([1, 2, 3].map(() => loadSecret(database)));
