@@ -13,12 +13,13 @@ import {
   decodeEnvelope,
   HEADER_BYTES,
   type ServerMessage,
+  TYPE,
   v1,
   v2,
 } from "../../lib/protocol/mod.ts";
 import { Random } from "../process/random.ts";
-import { anyValue, encodeLoosely, lie } from "./messagepack_values.ts";
-import { EXTREMES, mutate, splice } from "./mutation.ts";
+import { anyValue, encodeLoosely, lie, nest, vary } from "./messagepack_values.ts";
+import { mutate, splice } from "./mutation.ts";
 import { readSeedEnvelopes, type SeedEnvelope } from "./seed_envelopes.ts";
 import { Counts, type OpenTarget, type Target } from "./target.ts";
 
@@ -33,6 +34,12 @@ const SAME_MEANING_BYTES_MAX = 1_000;
 /** What one input may take beyond what its length warrants, with what the runtime itself does meanwhile. */
 const ALLOCATED_MAX = 8 * 1_048_576;
 const ALLOCATED_PER_BYTE = 64;
+
+/** Types whose payload is a layout in both versions, or empty. */
+const LAYOUTS: readonly number[] = [TYPE.ack, TYPE.preKeysLow, TYPE.userMessage, TYPE.userMessages];
+
+/** How many arrays and maps may be nested (protocol §3.1). */
+const DEPTH_MAX = 6;
 
 const USER_IDS = ["3f0c7e0a-91d4-4b6e-8a57-2d1c9e6f7b10", "c2b8a1d6-5e43-4f19-9c0d-7a6b5e4d3c21"];
 
@@ -77,6 +84,10 @@ export function checkPayload(
   const envelope = decodeEnvelope(canonical, 0, codec.version);
   assert.equal(envelope.type, type, "the type after writing");
   assert.equal(canonical.length, HEADER_BYTES + envelope.payload.length);
+  // A layout can say a thing in one way only.
+  if (LAYOUTS.includes(type)) {
+    assert.deepEqual(envelope.payload, Uint8Array.from(payload), "not as it was read");
+  }
   const again = decodeAs(codec, side, type, envelope.payload);
   assert.deepEqual(again, cut(read, again), "what was written is read as another");
   assert.deepEqual(encodeAs(codec, side, again), canonical);
@@ -121,28 +132,6 @@ function checkMessagePack(payload: Uint8Array): void {
       (error.name === "DecodeError" || /DataView|byte array|timestamp/i.test(error.message));
     assert.ok(isForeseen, `decode() failed on a good shape: ${error}`);
   }
-}
-
-/** Other values in the place of those that there are, mostly of the same type. */
-function vary(random: Random, value: unknown): unknown {
-  if (random.chance(0.03)) return random.pick([null, true, "x", 1.5, [], {}, new Uint8Array()]);
-  if (typeof value === "number") {
-    return random.pick([value, value, random.integer(300), random.pick(EXTREMES)]);
-  }
-  if (typeof value === "string") {
-    return random.pick([value, value, value.toUpperCase(), random.pick(USER_IDS)]);
-  }
-  if (value instanceof Uint8Array) return random.pick([value, random.bytes(random.pick([1, 16, 33, 300]))]);
-  if (Array.isArray(value)) {
-    const items = value.map((item) => vary(random, item));
-    return random.chance(0.5) ? items : Array.from({ length: random.integer(4) }, () => items).flat();
-  }
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).filter(() => !random.chance(0.05)).map((
-      [name, field],
-    ) => [name, vary(random, field)]),
-  );
 }
 
 class Codecs implements OpenTarget {
@@ -199,11 +188,17 @@ class Codecs implements OpenTarget {
     const codec = version === 1 ? v1 : v2;
     const first = payload[0] ?? 0;
     const isMap = (first >= 0x80 && first <= 0x8f) || first === 0xde || first === 0xdf;
-    const isLayout = [7, 8, 10].includes(type) || (version === 1 && type === 2);
+    const isLayout = LAYOUTS.includes(type) || (version === 1 && type === TYPE.error);
     // Not near the limit of values, which a field that nobody knows could pass.
     if (!isMap || isLayout || payload.length > SAME_MEANING_BYTES_MAX) return;
-    if (typeof readOrName(codec, side, type, payload) === "string") return;
-    const value = vary(random, decode(payload));
+    const read = readOrName(codec, side, type, payload);
+    if (typeof read === "string") return;
+    const whole = decode(payload);
+    const levels = 1 + random.integer(2 * DEPTH_MAX);
+    const deep = encode({ ...Object(whole), X: nest(levels) });
+    const expected = levels < DEPTH_MAX ? read : "unmarshal"; // the map is one level, too
+    assert.deepEqual(readOrName(codec, side, type, deep), expected, `with ${levels} arrays in a map`);
+    const value = vary(random, whole, USER_IDS);
     const plain = encode(value);
     const loose = encodeLoosely(random, value);
     checkPayload(codec, side, type, loose, this.#counts);

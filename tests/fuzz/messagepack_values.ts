@@ -149,3 +149,30 @@ export function lie(random: Random): Uint8Array<ArrayBuffer> {
   const rest = random.bytes(random.integer(30));
   return concat([Uint8Array.of(0x82), encode(random.pick(NAMES)), nested, header, rest, encode(1)]);
 }
+
+/** Other values in the place of those that there are, mostly of the same type. */
+export function vary(random: Random, value: unknown, userIds: readonly string[]): unknown {
+  if (random.chance(0.03)) return random.pick([null, true, "x", 1.5, [], {}, new Uint8Array()]);
+  if (typeof value === "number") {
+    return random.pick([value, value, random.integer(300), random.pick(EXTREMES)]);
+  }
+  if (typeof value === "string") {
+    return random.pick([value, value, value.toUpperCase(), random.pick(userIds)]);
+  }
+  if (value instanceof Uint8Array) return random.pick([value, random.bytes(random.pick([1, 16, 33, 300]))]);
+  if (Array.isArray(value)) {
+    const items = value.map((item) => vary(random, item, userIds));
+    return random.chance(0.5) ? items : Array.from({ length: random.integer(4) }, () => items).flat();
+  }
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).filter(() => !random.chance(0.05)).map((
+      [name, field],
+    ) => [name, vary(random, field, userIds)]),
+  );
+}
+
+/** Arrays in arrays. */
+export function nest(levels: number): unknown {
+  return levels === 0 ? null : [nest(levels - 1)];
+}
