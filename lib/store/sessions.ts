@@ -24,12 +24,9 @@ const log = logger("store");
 export type Bell = "wake" | "low" | "session";
 const BELLS: readonly Bell[] = ["wake", "low", "session"];
 
-/** What is in a session record. */
-export type Owner = "here" | "elsewhere" | "unregistered";
-
-/** A session record. */
+/** A session record, as this process sees it. */
 export interface SessionRecord {
-  readonly owner: Owner;
+  readonly owner: "here" | "elsewhere" | "unregistered";
   readonly versionstamp: string;
 }
 
@@ -209,7 +206,7 @@ export class Sessions {
     return result.ok ? result.versionstamp : null;
   }
 
-  #ownerOf({ value }: Entry): Owner {
+  #ownerOf({ value }: Entry): SessionRecord["owner"] {
     if (!(value instanceof Uint8Array) || value.length !== PROCESS_BYTES) return "unregistered";
     return value.every((byte, i) => byte === this.#process[i]) ? "here" : "elsewhere";
   }
