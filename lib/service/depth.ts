@@ -12,8 +12,7 @@ import { dropOldest } from "../bounded.ts";
 import { type Clock, sleep } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { QUEUES } from "../limits.ts";
-import { type Amount, bucketOf, type Store } from "../store/mod.ts";
-import { lookThrough } from "./look_through.ts";
+import { lookThrough, type Store, type Waiting } from "../store/mod.ts";
 
 /** How long a count is good where other processes may change it, and for which part of the room. */
 const LEASE_MS = 100;
@@ -34,8 +33,8 @@ interface Depth {
   bytes: number;
   /** Messages that come or go, of which it is not known yet whether storage has it: they are not in its counts. */
   unsettled: number;
-  /** The stretch of expiry in which it was counted: what was in those before is not in it. */
-  countedIn: number;
+  /** While its count is good, by the wall clock: what expired before is not in it. */
+  stretch: Waiting["stretch"];
   /** How much this process may add before it counts again, and until when. */
   leaseMessages: number;
   leaseBytes: number;
@@ -173,7 +172,8 @@ export class Depths {
   }
 
   #isStale(depth: Depth): boolean {
-    if (depth.countedIn !== bucketOf(this.clock.now())) return true;
+    const now = this.clock.now();
+    if (now < depth.stretch.from || now >= depth.stretch.until) return true;
     if (!this.store.database.isShared) return false;
     return depth.leaseMessages <= 0 || depth.leaseBytes <= 0 || this.clock.monotonic() >= depth.leaseEndsAt;
   }
@@ -183,7 +183,7 @@ export class Depths {
     let reading = this.#reading.get(key);
     if (reading === undefined) {
       reading = this.store.waiting.read(address, epoch)
-        .then(({ open }) => this.#remember(key, open))
+        .then((counts) => this.#remember(key, counts))
         .finally(() => this.#reading.delete(key));
       this.#reading.set(key, reading);
     }
@@ -205,13 +205,13 @@ export class Depths {
       depth.bytes += error.bytes;
     }
     for (const { entry, bytes } of seen.expired) {
-      const counted = { bytes, transient: bucketOf(entry.expiresAt) < depth.countedIn };
+      const counted = { bytes, transient: entry.expiresAt < depth.stretch.from };
       this.left(address, epoch, counted);
       mailboxes.expire(address, entry, bytes, () => this.settled(address, epoch, counted));
     }
   }
 
-  #remember(key: string, { messages, bytes }: Amount): Depth {
+  #remember(key: string, { open: { messages, bytes }, stretch }: Waiting): Depth {
     const now = this.clock.monotonic();
     const share = (room: number) => Math.max(1, Math.floor(room / LEASE_SHARE));
     const depth: Depth = {
@@ -222,7 +222,7 @@ export class Depths {
       transients: 0,
       transientsSince: now,
       ...this.#depths.get(key),
-      countedIn: bucketOf(this.clock.now()),
+      stretch,
       messages,
       bytes,
       leaseMessages: share(this.config.mailboxMessagesMax - messages),

@@ -34,9 +34,14 @@ export function bucketOf(expiresAt: number): number {
   return Math.floor(expiresAt / BUCKET_MS);
 }
 
+/** When a stretch begins. */
+export function bucketStart(bucket: number): number {
+  return bucket * BUCKET_MS;
+}
+
 /** When the stretch of a moment is over. */
 export function bucketEnd(expiresAt: number): number {
-  return (bucketOf(expiresAt) + 1) * BUCKET_MS;
+  return bucketStart(bucketOf(expiresAt) + 1);
 }
 
 /** Makes what `sum` adds; negative amounts wrap round, which is what subtracts them. */

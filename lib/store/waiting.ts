@@ -5,8 +5,16 @@
  */
 import type { Address } from "../address.ts";
 import type { Database } from "./database.ts";
-import { lostKey, waitingPrefix } from "./keys.ts";
-import { type Amount, bucketOf, lostTally, type Tally, unpackTally, waitingTally } from "./tally.ts";
+import { lostKey, waitingKey, waitingPrefix } from "./keys.ts";
+import {
+  type Amount,
+  bucketOf,
+  bucketStart,
+  lostTally,
+  type Tally,
+  unpackTally,
+  waitingTally,
+} from "./tally.ts";
 import type { Writer } from "./writer.ts";
 
 /** Stretches of time in which messages of one mailbox can expire: more than the longest retention has. */
@@ -18,6 +26,8 @@ export interface Waiting {
   readonly open: Amount;
   /** The same by stretch. */
   readonly byBucket: ReadonlyMap<number, Amount>;
+  /** While it is good, milliseconds since the epoch: what expired before `from` is not in it. */
+  readonly stretch: { readonly from: number; readonly until: number };
   /** Messages that were lost, and of which nobody was told. */
   readonly lost: number;
   /** What to clear once somebody was told. */
@@ -26,8 +36,10 @@ export interface Waiting {
 
 /** What a number of lost messages was made of. */
 export interface LostReport {
+  /** Those that were counted as lost. */
   readonly counted: number;
-  readonly closedKeys: readonly Deno.KvKey[];
+  /** The stretches that are over, and in which others still counted as waiting. */
+  readonly closed: readonly number[];
 }
 
 /** Reads and keeps the counts. */
@@ -42,24 +54,30 @@ export class WaitingCounts {
     ]);
     const now = bucketOf(this.database.clock.now());
     const byBucket = new Map<number, Amount>();
-    const closedKeys: Deno.KvKey[] = [];
-    const emptyKeys: Deno.KvKey[] = [];
+    const closed: number[] = [];
+    const empty: number[] = [];
     let [messages, bytes, expired] = [0, 0, 0];
     for (const row of rows) {
       const bucket = Number(row.key.at(-1));
       const amount = unpackTally(row.value);
       if (bucket < now) {
         expired += amount.messages;
-        (amount.messages > 0 ? closedKeys : emptyKeys).push(row.key);
+        (amount.messages > 0 ? closed : empty).push(bucket);
         continue;
       }
       byBucket.set(bucket, amount);
       messages += amount.messages;
       bytes += amount.bytes;
     }
-    this.#delete(address, emptyKeys);
+    this.#delete(address, epoch, empty);
     const counted = unpackTally(lostEntry?.value).messages;
-    return { open: { messages, bytes }, byBucket, lost: counted + expired, report: { counted, closedKeys } };
+    return {
+      open: { messages, bytes },
+      byBucket,
+      stretch: { from: bucketStart(now), until: bucketStart(now + 1) },
+      lost: counted + expired,
+      report: { counted, closed },
+    };
   }
 
   /**
@@ -93,12 +111,13 @@ export class WaitingCounts {
 
   /** Somebody was told. */
   clear(address: Address, epoch: string, report: LostReport): void {
-    this.#delete(address, report.closedKeys);
+    this.#delete(address, epoch, report.closed);
     if (report.counted > 0) this.addLost(address, epoch, -report.counted);
   }
 
-  #delete(address: Address, keys: readonly Deno.KvKey[]): void {
-    for (const key of keys) {
+  #delete(address: Address, epoch: string, buckets: readonly number[]): void {
+    for (const bucket of buckets) {
+      const key = waitingKey(address, epoch, bucket);
       this.writer.write(address.userId, { mutations: [{ key, change: null }], settle: () => {} });
     }
   }

@@ -78,8 +78,9 @@ class Faked {
         return Promise.resolve({
           open,
           byBucket: new Map(),
+          stretch: { from: 0, until: Infinity },
           lost: 0,
-          report: { counted: 0, closedKeys: [] },
+          report: { counted: 0, closed: [] },
         });
       },
       correct: () => ({ messages: 0, bytes: 0 }),

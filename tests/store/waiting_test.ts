@@ -42,7 +42,7 @@ Deno.test("read() tells what waits by stretches, from the commits that store and
   const { open, byBucket, lost, report } = await read(store);
   assert.deepEqual(open, { messages: 3, bytes: 110 }, "a transient one is not counted");
   assert.deepEqual([...byBucket], [[1_000, { messages: 2, bytes: 110 }], [1_001, { messages: 1, bytes: 0 }]]);
-  assert.deepEqual([lost, report], [0, { counted: 0, closedKeys: [] }]);
+  assert.deepEqual([lost, report], [0, { counted: 0, closed: [] }]);
   store.mailboxes.discard(TO, EPOCH, first.id, () => {});
   assert.deepEqual((await read(store)).open, { messages: 3, bytes: 110 });
   store.mailboxes.remove(TO, first, () => {});
@@ -71,7 +71,7 @@ Deno.test("read() takes what is counted in a stretch for lost as soon as that is
   const { open, lost, report, byBucket } = await read(store);
   assert.deepEqual([open, lost], [{ messages: 1, bytes: 7 }, 2]);
   assert.deepEqual([...byBucket.keys()], [1_001]);
-  assert.deepEqual(report, { counted: 0, closedKeys: [waitingKey(TO, EPOCH, 1_000)] });
+  assert.deepEqual(report, { counted: 0, closed: [1_000] });
 });
 
 Deno.test("clear() forgets what was told, and nothing that was lost since", async () => {
@@ -90,7 +90,7 @@ Deno.test("clear() forgets what was told, and nothing that was lost since", asyn
   assert.deepEqual(after.open, { messages: 1, bytes: 7 });
   store.waiting.clear(TO, EPOCH, after.report);
   const { lost, report } = await read(store);
-  assert.deepEqual([lost, report], [0, { counted: 0, closedKeys: [] }]);
+  assert.deepEqual([lost, report], [0, { counted: 0, closed: [] }]);
   assert.equal(await store.database.get(waitingKey(TO, EPOCH, 1_000)), null);
 });
 
@@ -165,7 +165,7 @@ Deno.test("read() deletes the count of a stretch that is over, and in which noth
   assert.ok(await store.database.get(waitingKey(TO, EPOCH, 1_000)), "while it is not over, it stays");
   clock.step(STRETCH_MS);
   const { lost, report } = await read(store);
-  assert.deepEqual([lost, report], [0, { counted: 0, closedKeys: [] }]);
+  assert.deepEqual([lost, report], [0, { counted: 0, closed: [] }]);
   await written(store);
   assert.equal(await store.database.get(waitingKey(TO, EPOCH, 1_000)), null);
   assert.deepEqual((await read(store)).open, { messages: 1, bytes: 6 });

@@ -3,7 +3,9 @@
  * @module
  */
 import type { Address } from "../address.ts";
-import { type Amount, bucketOf, type MailboxEntry, type Store } from "../store/mod.ts";
+import type { MailboxEntry, Mailboxes } from "./mailbox.ts";
+import { type Amount, bucketOf } from "./tally.ts";
+import type { WaitingCounts } from "./waiting.ts";
 
 /** What was found. */
 export interface Seen {
@@ -24,7 +26,7 @@ export interface Seen {
  * @param alive told when each message expires that has not.
  */
 export async function lookThrough(
-  { mailboxes, waiting }: Pick<Store, "mailboxes" | "waiting">,
+  { mailboxes, waiting }: { readonly mailboxes: Mailboxes; readonly waiting: WaitingCounts },
   address: Address,
   epoch: string,
   now: number,
