@@ -1,7 +1,8 @@
 /**
- * The program: starts the server, or prints a token for somebody who is to use it.
+ * The program: starts the server, prints a token for somebody who is to use it, or lists messages that were set aside.
  *
- * `main.ts` serves until it is told to stop; `main.ts token <userID|new>` prints a token. `--help` lists all settings.
+ * `main.ts` serves until it is told to stop; `main.ts token <userID|new>` prints a token; `main.ts aside` lists. `--help`
+ * lists all settings.
  * @module
  */
 import { Command, Option } from "commander";
@@ -14,7 +15,7 @@ import { signingSecret, signToken } from "./lib/identity/mod.ts";
 import { configureLog, logger } from "./lib/log.ts";
 import { createServer } from "./lib/mod.ts";
 import { ListenError } from "./lib/server/listen.ts";
-import { DatabaseError, loadSecret, openDatabase } from "./lib/store/mod.ts";
+import { type Database, DatabaseError, loadSecret, openDatabase, scanAside } from "./lib/store/mod.ts";
 import { VERSION } from "./lib/version.ts";
 
 /** Anything longer than draining can take: then the process ends all the same. */
@@ -76,6 +77,41 @@ async function serve(config: Config): Promise<void> {
   });
 }
 
+/** Works with the database beside a server that may be running on it. */
+async function withDatabase<T>(config: Config, work: (database: Database) => Promise<T>): Promise<T> {
+  const path = config.onDeploy ? undefined : config.kvPath;
+  const database = await openDatabase(path, { clock: systemClock, exclusive: false });
+  try {
+    return await work(database);
+  } finally {
+    database.close();
+  }
+}
+
+/** Lists the messages that wait behind their mailboxes, since their clients never dealt with them: one JSON a line. */
+async function listAside(config: Config): Promise<void> {
+  if (config.kvPath === ":memory:") throw new UsageError("KV_PATH=:memory: is for its own process alone");
+  let count = 0;
+  await withDatabase(
+    config,
+    (database) =>
+      scanAside(database, (to, { from, messageId, timestamp, expiresAt, ciphertext }) => {
+        if (expiresAt <= systemClock.now()) return;
+        count++;
+        const time = (ms: number) => new Date(ms).toISOString();
+        console.log(JSON.stringify({
+          to,
+          from,
+          messageId: messageId.toHex(),
+          accepted: time(timestamp),
+          expires: time(expiresAt),
+          bytes: ciphertext.length,
+        }));
+      }),
+  );
+  console.error(`${count} ${count === 1 ? "message" : "messages"} set aside`);
+}
+
 /** Prints a token: alone on stdout, so that it can be used in a script; what belongs to it on stderr. */
 async function printToken(
   config: Config,
@@ -102,13 +138,7 @@ async function printToken(
         "KV_PATH=:memory: keeps no secret that a token could be signed with: set AUTH_SECRET",
       );
     }
-    const path = config.onDeploy ? undefined : config.kvPath;
-    const database = await openDatabase(path, { clock: systemClock, exclusive: false });
-    try {
-      return await loadSecret(database);
-    } finally {
-      database.close();
-    }
+    return await withDatabase(config, loadSecret);
   });
   const claims = { userId, ttlMs, ...(deviceId === undefined ? {} : { deviceId }) };
   const token = await signToken(secret, claims, Date.now());
@@ -144,6 +174,11 @@ if (import.meta.main) {
     .action((user: string, options: { device?: string; ttl: string }) =>
       printToken(loadConfig(Deno.env.toObject(), givenFlags(program)), user, options)
     );
+  program.command("aside")
+    .description(
+      "list the messages that were set aside, since their recipients' clients never dealt with them",
+    )
+    .action(() => listAside(loadConfig(Deno.env.toObject(), givenFlags(program))));
   try {
     await program.parseAsync(Deno.args, { from: "user" });
   } catch (error) {

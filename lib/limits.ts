@@ -87,6 +87,20 @@ export const QUEUES = {
   bucketsMax: 100_000,
 } as const;
 
+/** Messages that a client does not deal with. */
+export const DELIVERY = {
+  /** Connections on which a message was the oldest and was not dealt with, before it is moved behind its mailbox. */
+  attemptsMax: 10,
+  /** Messages that were moved behind and are delivered to one connection; they take no place in the window. */
+  asideMessagesMax: 16,
+  /** Bytes of these after which no more follow. */
+  asideBytesMax: 256 * KIB,
+  /** Messages that a client refused on one connection, and which take no place in the window any more. */
+  refusedMessagesMax: 1_024,
+  /** Bytes of these. */
+  refusedBytesMax: 4 * MIB,
+} as const;
+
 /** Deadlines, intervals and retries, in milliseconds. */
 export const TIMES = {
   /** A commit or read that takes longer is answered with `unavailable`. */

@@ -16,6 +16,8 @@ const COUNTS = {
   messagesDelivered: "Messages sent to their recipient, repeats included",
   messagesAcknowledged: "Messages that their recipient acknowledged",
   messagesRefused: "Messages that a recipient answered with an Error",
+  messagesSetAside:
+    "Messages moved behind their mailbox, since their recipient's client never dealt with them",
   preKeysTaken: "One-time prekeys given out",
   preKeysExhausted: "Bundles given out without a one-time prekey, since none was left",
   registrations: "Register requests carried out",

@@ -4,20 +4,17 @@
  */
 import type { Address } from "../address.ts";
 import { sleep } from "../clock.ts";
-import type { RequestError } from "../errors.ts";
-import { TIMES } from "../limits.ts";
+import { DELIVERY, TIMES } from "../limits.ts";
 import { logger } from "../log.ts";
-import type { LostReport, MailboxEntry } from "../store/mod.ts";
+import type { LostReport, MailboxEntry, Page } from "../store/mod.ts";
 import type { Core } from "./core.ts";
 import type { Listener, Presence } from "./doorbell.ts";
+import { Removal } from "./removal.ts";
 
 const log = logger("service");
 
 /** The wait before something that storage refused is tried again. */
 const RETRY_MS = 1_000;
-
-/** How often a deletion is tried: over a minute, far beyond any hiccup. */
-const REMOVE_ATTEMPTS = 60;
 
 /** How often within DEVICE_UNSEEN it is written down that a device was seen. */
 const SEEN_PER_UNSEEN = 8;
@@ -33,6 +30,7 @@ export interface OwnDevice {
 /** One connection's place at its address. */
 export class Receiver {
   readonly #presence: Presence;
+  readonly #removal: Removal;
   #hasLeft = false;
   #renewAt: number;
 
@@ -43,6 +41,7 @@ export class Receiver {
     private readonly listener: Listener,
   ) {
     this.#presence = core.doorbell.enter(address, listener);
+    this.#removal = new Removal(core, address, this.#presence.acknowledged);
     this.#renewAt = core.clock.monotonic() + TIMES.sessionRenewMs;
     void this.#claim();
   }
@@ -101,7 +100,7 @@ export class Receiver {
    *
    * @param limit how many rows are looked at.
    * @param wants told each entry in order; says whether it wants more.
-   * @returns whether the end was reached: nothing more waited when this began.
+   * @param looksForAside whether to find out if something was moved behind the mailbox.
    * @throws {RequestError} `unavailable`.
    */
   async read(
@@ -109,7 +108,8 @@ export class Receiver {
     limit: number,
     isUnderWay: (entry: MailboxEntry) => boolean,
     wants: (entry: MailboxEntry) => boolean,
-  ): Promise<boolean> {
+    looksForAside = false,
+  ): Promise<Page> {
     const { acknowledged } = this.#presence;
     const now = this.core.clock.now();
     acknowledged.readBegins();
@@ -118,12 +118,55 @@ export class Receiver {
       return await this.core.store.mailboxes.page(this.address, epoch, rows, (entry) => {
         if (isUnderWay(entry) || acknowledged.has(entry.idKey)) return true;
         if (entry.expiresAt > now) return wants(entry);
-        this.#remove(entry, { mayComeAgain: false, isExpired: true });
+        this.#removal.expired(entry);
         return true;
+      }, looksForAside);
+    } finally {
+      acknowledged.readEnds();
+    }
+  }
+
+  /**
+   * Reads some of what was moved behind the mailbox, and may be delivered.
+   *
+   * @throws {RequestError} `unavailable`.
+   */
+  async readAside(epoch: string): Promise<MailboxEntry[]> {
+    const { acknowledged } = this.#presence;
+    acknowledged.readBegins();
+    try {
+      const entries = await this.core.store.setAside.read(this.address, epoch, DELIVERY.asideMessagesMax);
+      const now = this.core.clock.now();
+      return entries.filter((entry) => {
+        if (acknowledged.has(entry.idKey)) return false;
+        if (entry.expiresAt > now) return true;
+        this.#removal.expired(entry);
+        return false;
       });
     } finally {
       acknowledged.readEnds();
     }
+  }
+
+  /**
+   * The connection is over, and its client did not deal with the oldest message, though with others: after some of
+   * these the message is moved behind the mailbox. A count that storage does not take is none.
+   */
+  async notDealtWith(entry: MailboxEntry): Promise<void> {
+    if (this.wasAcknowledged(entry)) return;
+    const { store, metrics, clock } = this.core;
+    const outcome = await store.setAside.count(this.address, entry).catch(() => "gone" as const);
+    if (outcome !== "moved") return;
+    metrics.counts.messagesSetAside++;
+    log.warn(
+      "a message of {bytes} bytes, {age} s old, was set aside: device {device} never dealt with it. See " +
+        "`main.ts aside`",
+      {
+        bytes: entry.ciphertext.length,
+        age: Math.round((clock.now() - entry.timestamp) / 1_000),
+        device: this.address.deviceId,
+      },
+    );
   }
 
   /** Whether a message was acknowledged at this address: then it must not be delivered again. */
@@ -140,7 +183,7 @@ export class Receiver {
     this.core.metrics.counts.messagesAcknowledged++;
     // If its sender's commit is still on the way back to us, it may be handed over yet.
     const age = this.core.clock.now() - entry.timestamp;
-    this.#remove(entry, { mayComeAgain: wasRead && Math.abs(age) < TIMES.acknowledgedMs, isExpired: false });
+    this.#removal.acknowledged(entry, wasRead && Math.abs(age) < TIMES.acknowledgedMs);
   }
 
   /** Gives the place up. */
@@ -160,41 +203,6 @@ export class Receiver {
   /** The owner knows of what was lost. */
   clearLost(epoch: string, report: LostReport): void {
     this.core.store.waiting.clear(this.address, epoch, report);
-  }
-
-  #remove(
-    entry: MailboxEntry,
-    { mayComeAgain, isExpired }: { readonly mayComeAgain: boolean; readonly isExpired: boolean },
-  ): void {
-    const { core, address } = this;
-    const { mailboxes } = core.store;
-    const { acknowledged } = this.#presence;
-    if (acknowledged.has(entry.idKey)) return;
-    acknowledged.add(entry.idKey);
-    const counted = { bytes: entry.ciphertext.length, transient: entry.transient };
-    core.depths.left(address, entry.epoch, counted);
-    const done = (isDeleted: boolean) => acknowledged.deleted(entry.idKey, mayComeAgain || !isDeleted);
-    const settle = (error: RequestError | null): void => {
-      core.depths.settled(address, entry.epoch, counted);
-      if (error === null) return done(true);
-      // Storage swallowed it: until it is back, the message is only remembered.
-      void this.#removeAgain(entry, REMOVE_ATTEMPTS).then(done);
-    };
-    if (isExpired) mailboxes.expire(address, entry, entry.ciphertext.length, settle);
-    else mailboxes.remove(address, entry, settle);
-  }
-
-  async #removeAgain(entry: MailboxEntry, attempts: number): Promise<boolean> {
-    for (let attempt = 1; attempt <= attempts; attempt++) {
-      await sleep(this.core.clock, RETRY_MS * (0.5 + Math.random()));
-      try {
-        await this.core.store.mailboxes.removeAgain(this.address, entry);
-        return true;
-      } catch {
-        continue; // already in the log
-      }
-    }
-    return false;
   }
 
   /** Claims the address in storage, so that other processes know where to ring; tried until it works. */

@@ -11,17 +11,12 @@
  */
 import type { Clock, Timer } from "../clock.ts";
 import { RequestError } from "../errors.ts";
-import { QUEUES } from "../limits.ts";
+import { DELIVERY, QUEUES } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import type { MailboxEntry, Receiver } from "../service/mod.ts";
 import { incident } from "./incident.ts";
 import type { Outbox } from "./outbox.ts";
-
-interface UnderWay {
-  readonly entry: MailboxEntry;
-  /** Whether it came out of storage rather than by hand-over. */
-  readonly wasRead: boolean;
-}
+import { Window } from "./window.ts";
 
 /** What is kept in memory for a window that is full, in messages and bytes; beyond it storage is read. */
 const PENDING = { messagesMax: 64, bytesMax: 128 * 1_024 } as const;
@@ -31,15 +26,15 @@ const READ_AGAIN_MS = { refused: 500, nothing: 20 } as const;
 
 /** Delivers the messages of one mailbox to one connection. */
 export class Delivery {
-  readonly #window = new Map<number, UnderWay>();
-  readonly #underWay = new Set<string>();
-  #windowBytes = 0;
+  readonly #window = new Window();
   #pending: MailboxEntry[] = [];
   #pendingBytes = 0;
   #epoch: string | null = null;
   #unread = true;
   #isReading = false;
   #isStopped = false;
+  /** Whether something was moved behind the mailbox: not known yet, not delivered yet, or delivered. */
+  #aside: "unknown" | "due" | "done" = "unknown";
   #retry: Timer | null = null;
   #caughtUp: (() => void) | null;
 
@@ -61,7 +56,12 @@ export class Delivery {
 
   /** Whether messages were sent that are not acknowledged, or were handed over and not sent. */
   get hasUnacknowledged(): boolean {
-    return this.#window.size > 0 || this.#pending.length > 0;
+    return this.#window.known > 0 || this.#pending.length > 0;
+  }
+
+  /** What the client did not deal with, though with others; `null` if there is no such message. */
+  get notDealtWith(): MailboxEntry | null {
+    return this.#window.notDealtWith;
   }
 
   /** Begins with the mailbox of an installation; what was under way for another one is forgotten. */
@@ -71,8 +71,7 @@ export class Delivery {
     if (epoch === null) this.#isCaughtUp();
     if (isSame) return;
     this.#window.clear();
-    this.#underWay.clear();
-    this.#windowBytes = 0;
+    this.#aside = "unknown";
     this.#keepPending([]);
     this.look();
   }
@@ -114,12 +113,16 @@ export class Delivery {
 
   /** The client has the message with this sequence for good. Unknown sequences are ignored. */
   acknowledge(sequence: number): void {
-    const underWay = this.#window.get(sequence);
+    const underWay = this.#window.acknowledge(sequence);
     if (underWay === undefined) return;
-    this.#window.delete(sequence);
-    this.#underWay.delete(underWay.entry.idKey);
-    this.#windowBytes -= underWay.entry.ciphertext.length;
     this.receiver.acknowledge(underWay.entry, underWay.wasRead);
+    this.pump();
+  }
+
+  /** The client won't take the message with this sequence: others need not wait for it. */
+  refuse(sequence: number): void {
+    this.metrics.counts.messagesRefused++;
+    this.#window.refuse(sequence);
     this.pump();
   }
 
@@ -132,16 +135,16 @@ export class Delivery {
     if (this.#isStopped || this.#isReading || this.#epoch === null || this.outbox.isCongested) return;
     this.#sendPending();
     // A page is worth its cost when half of the window is free.
-    const hasRoom = isEager
-      ? !this.#isFull()
-      : this.#window.size <= QUEUES.windowMessagesMax / 2 && this.#windowBytes <= QUEUES.windowBytesMax / 2;
-    if (this.#unread && hasRoom && this.#retry === null) void this.#read(this.#epoch);
+    const hasRoom = isEager ? !this.#window.isFull : this.#window.isHalfFree;
+    if (this.#retry !== null) return;
+    if (this.#unread && hasRoom) void this.#read(this.#epoch);
+    else if (this.#aside === "due" && !this.#unread) void this.#readAside(this.#epoch);
   }
 
   #sendPending(): void {
     let sent = 0;
     for (const entry of this.#pending) {
-      if (this.#isFull()) break;
+      if (this.#window.isFull) break;
       this.#deliver(entry, false);
       sent++;
     }
@@ -155,12 +158,15 @@ export class Delivery {
     let isAtEnd = false;
     let hasFailed = false;
     try {
-      const isUnderWay = (entry: MailboxEntry) => this.#underWay.has(entry.idKey);
-      isAtEnd = await this.receiver.read(epoch, before + QUEUES.windowMessagesMax, isUnderWay, (entry) => {
-        if (this.#isStopped || this.#epoch !== epoch || this.#isFull()) return false;
+      const isUnderWay = (entry: MailboxEntry) => this.#window.has(entry.idKey);
+      const rows = this.#window.known + QUEUES.windowMessagesMax;
+      const page = await this.receiver.read(epoch, rows, isUnderWay, (entry) => {
+        if (this.#isStopped || this.#epoch !== epoch || this.#window.isFull) return false;
         this.#deliver(entry, true);
-        return !this.#isFull();
-      });
+        return !this.#window.isFull;
+      }, this.#aside === "unknown");
+      isAtEnd = page.isAtEnd;
+      if (page.hasAside && this.#epoch === epoch) this.#aside = "due";
     } catch (error) {
       hasFailed = true;
       if (!(error instanceof RequestError)) incident(error); // else storage is not available: already in the log
@@ -179,6 +185,30 @@ export class Delivery {
     this.pump();
   }
 
+  /** Delivers some of what was moved behind the mailbox: once a connection, when everything else has been sent. */
+  async #readAside(epoch: string): Promise<void> {
+    this.#isReading = true;
+    this.#aside = "done";
+    let hasFailed = false;
+    try {
+      let bytes = 0;
+      for (const entry of await this.receiver.readAside(epoch)) {
+        if (this.#isStopped || this.#epoch !== epoch || bytes >= DELIVERY.asideBytesMax) break;
+        this.#deliver(entry, true);
+        bytes += entry.ciphertext.length;
+      }
+    } catch (error) {
+      hasFailed = true;
+      if (!(error instanceof RequestError)) incident(error);
+    }
+    this.#isReading = false;
+    if (this.#isStopped) return;
+    if (this.#epoch !== epoch) return this.look();
+    if (!hasFailed) return this.pump();
+    this.#aside = "due";
+    this.#readLater(READ_AGAIN_MS.refused);
+  }
+
   #isCaughtUp(): void {
     this.#caughtUp?.();
     this.#caughtUp = null;
@@ -191,24 +221,18 @@ export class Delivery {
     });
   }
 
-  #isFull(): boolean {
-    return this.#window.size >= QUEUES.windowMessagesMax || this.#windowBytes >= QUEUES.windowBytesMax;
-  }
-
   #deliver(entry: MailboxEntry, wasRead: boolean): void {
     // A message may come both ways: read from storage, and handed over when its commit is known here.
     if (this.#isKnown(entry)) return;
     if (entry.expiresAt <= this.clock.now()) return;
     const sequence = this.outbox.push({ type: "user_message", message: entry });
     this.metrics.counts.messagesDelivered++;
-    this.#window.set(sequence, { entry, wasRead });
-    this.#underWay.add(entry.idKey);
-    this.#windowBytes += entry.ciphertext.length;
+    this.#window.add(sequence, entry, wasRead);
   }
 
   /** Whether the message is under way, or was acknowledged. */
   #isKnown(entry: MailboxEntry): boolean {
-    return this.#underWay.has(entry.idKey) || this.receiver.wasAcknowledged(entry);
+    return this.#window.has(entry.idKey) || this.receiver.wasAcknowledged(entry);
   }
 
   #keepPending(entries: MailboxEntry[]): void {

@@ -25,12 +25,12 @@ export class Intake {
   /** Requests refused since fewer than the bound were under way: a client that goes on all the same is flooding. */
   #refusedInARow = 0;
 
-  /** @param refused told that the client refused a message of the server. */
+  /** @param refused told the sequence of a message of the server that the client refused. */
   constructor(
     private readonly requester: Requester,
     private readonly codec: Codec,
     private readonly outbox: Outbox,
-    private readonly refused: () => void,
+    private readonly refused: (sequence: number) => void,
   ) {}
 
   /** Whether every request that was taken up has been answered. */
@@ -90,7 +90,7 @@ export class Intake {
       const message = this.codec.decodeClientMessage(type, payload);
       if (message.type === "ack") return reply.send();
       if (message.type === "error") {
-        this.refused();
+        this.refused(sequence);
         return reply.send();
       }
       const pending = handle(this.requester, message, reply);

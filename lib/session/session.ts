@@ -61,7 +61,7 @@ export class Session implements Listener, Requester {
     const { service, clock, config, metrics } = context;
     this.service = service;
     this.#outbox = new Outbox(socket, codec, clock, metrics);
-    this.#intake = new Intake(this, codec, this.#outbox, () => metrics.counts.messagesRefused++);
+    this.#intake = new Intake(this, codec, this.#outbox, (sequence) => this.#delivery.refuse(sequence));
     this.#preKeysNotice = new PreKeysNotice(config, this.#outbox, clock);
     this.#receiver = service.receive(address, this);
     this.#announcements = new Announcements(context, codec, this.#outbox, this.#receiver);
@@ -114,6 +114,8 @@ export class Session implements Listener, Requester {
     if (code === CLOSE.normal) this.#announcements.confirm();
     this.#flush?.cancel();
     this.#leave("closed");
+    const { notDealtWith } = this.#delivery;
+    if (notDealtWith !== null) void this.#receiver.notDealtWith(notDealtWith);
   }
 
   /** Looks at what depends on time. Call it about once a second. */

@@ -65,6 +65,21 @@ export const inboxKey = (a: Address, epoch: string, id: Uint8Array): Deno.KvKey 
   id,
 ];
 
+/** Which message of a mailbox is counted as one that its client does not deal with: the first row, before every id. */
+export const attemptsKey = (a: Address, epoch: string): Deno.KvKey => [
+  ...inboxPrefix(a, epoch),
+  new Uint8Array(),
+];
+
+/** The prefix of what was moved behind a mailbox: it comes after every id. */
+export const asidePrefix = (a: Address, epoch: string): Deno.KvKey => [...inboxPrefix(a, epoch), "aside"];
+
+/** One message that was moved behind; see `set_aside.ts` for why its id is there backwards. */
+export const asideKey = (a: Address, epoch: string, id: Uint8Array): Deno.KvKey => [
+  ...asidePrefix(a, epoch),
+  id.toReversed(),
+];
+
 /** The prefix of the counts of one mailbox. */
 export const waitingPrefix = (
   a: Address,

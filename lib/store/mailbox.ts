@@ -10,9 +10,10 @@ import { readUint32, readUint64, writeUint32, writeUint64 } from "../bytes.ts";
 import type { StoredMessage } from "../domain.ts";
 import { TIMES } from "../limits.ts";
 import type { Database, Entry } from "./database.ts";
+import { readAttempts } from "./attempts.ts";
 import type { Addition } from "./growing.ts";
-import { inboxKey, inboxPrefix } from "./keys.ts";
-import { bucketEnd, bucketOf, lostTally, packTally, type Tally, waitingTally } from "./tally.ts";
+import { asideKey, asidePrefix, inboxKey, inboxPrefix } from "./keys.ts";
+import { bucketEnd, bucketOf, lostTally, type Tally, waitingTally } from "./tally.ts";
 import type { Mutation, Write, Writer } from "./writer.ts";
 
 const FORMAT = 1;
@@ -27,6 +28,9 @@ const OFFSET = {
   ciphertext: 54,
 } as const;
 
+/** The key of a message that was moved behind its mailbox is one part longer than that of another one. */
+const ASIDE_KEY_PARTS = 6;
+
 /** How many rows one read of the database fetches: enough for a window, few enough of the largest messages. */
 const PAGE_BATCH = 64;
 
@@ -36,6 +40,18 @@ export interface MailboxEntry extends StoredMessage {
   readonly epoch: string;
   /** The id as a string, to look it up by. */
   readonly idKey: string;
+  /** Whether it is counted as one that its client does not deal with: then it may be moved at any time. Absent if not. */
+  readonly isCounted?: true;
+  /** Whether it was moved behind the mailbox. Absent if not. */
+  readonly isAside?: true;
+}
+
+/** How far a read of a mailbox came. */
+export interface Page {
+  /** Whether nothing more waited when it began, apart from what was moved behind the mailbox. */
+  readonly isAtEnd: boolean;
+  /** Whether something was moved behind it, if the read came that far and was to look. */
+  readonly hasAside: boolean;
 }
 
 /** The id as a string, one character a byte. */
@@ -58,14 +74,16 @@ export function encodeEntry(message: Omit<StoredMessage, "id">): Uint8Array {
 }
 
 /** Reads an entry, or `null` if it is not one: such a row is left alone. */
-export function decodeEntry(entry: Pick<Entry, "key" | "value">): MailboxEntry | null {
-  const [, , , epoch, id] = entry.key;
-  const { value } = entry;
+export function decodeEntry({ key, value }: Pick<Entry, "key" | "value">): MailboxEntry | null {
+  const epoch = key[3];
+  const isAside = key.length === ASIDE_KEY_PARTS;
+  const last = key.at(-1);
+  const id = isAside && last instanceof Uint8Array ? last.toReversed() : last;
   if (!(value instanceof Uint8Array) || value[0] !== FORMAT || value.length < OFFSET.ciphertext) return null;
   if (!(id instanceof Uint8Array) || typeof epoch !== "string") return null;
   const userId = userIdFromBytes(value, OFFSET.user);
   if (userId === null) return null;
-  return {
+  const entry = {
     id,
     idKey: toIdKey(id),
     epoch,
@@ -76,6 +94,13 @@ export function decodeEntry(entry: Pick<Entry, "key" | "value">): MailboxEntry |
     transient: ((value[OFFSET.flags] ?? 0) & FLAG_TRANSIENT) !== 0,
     ciphertext: value.subarray(OFFSET.ciphertext),
   };
+  return isAside ? { ...entry, isAside } : entry;
+}
+
+/** The message that a row names which is no message itself. */
+function countedIn(row: Entry): string | null {
+  const attempts = readAttempts(row);
+  return attempts === null ? null : toIdKey(attempts.id);
 }
 
 /** Reads, fills and empties mailboxes. */
@@ -113,7 +138,7 @@ export class Mailboxes {
   /** Queues the deletion of a message, which then no longer counts as waiting. */
   remove(address: Address, entry: MailboxEntry, settle: Write["settle"]): void {
     const tally = tallyOf(address, entry, -1);
-    const mutations = [{ key: inboxKey(address, entry.epoch, entry.id), change: null }];
+    const mutations = [{ key: keyOf(address, entry), change: null }];
     this.writer.write(address.userId, { mutations, ...(tally === null ? {} : { tallies: [tally] }), settle });
   }
 
@@ -123,27 +148,12 @@ export class Mailboxes {
    * @param bytes of its ciphertext, which need not be there any more.
    */
   expire(address: Address, entry: MailboxEntry, bytes: number, settle: Write["settle"] = () => {}): void {
-    const { epoch, id, expiresAt, transient } = entry;
-    const mutations = [{ key: inboxKey(address, epoch, id), change: null }];
+    const { epoch, expiresAt, transient } = entry;
+    const mutations = [{ key: keyOf(address, entry), change: null }];
     const tallies = transient
       ? []
       : [waitingTally(address, epoch, bucketOf(expiresAt), -1, -bytes), lostTally(address, epoch, 1)];
     this.writer.write(address.userId, { mutations, tallies, settle });
-  }
-
-  /**
-   * Deletes a message whose deletion may have been carried out: counted once, whichever it was.
-   *
-   * @throws {RequestError} `unavailable`.
-   */
-  async removeAgain(address: Address, entry: MailboxEntry): Promise<void> {
-    const row = await this.database.get(inboxKey(address, entry.epoch, entry.id));
-    if (row === null) return;
-    const tally = tallyOf(address, entry, -1);
-    await this.writer.commit(address.userId, (atomic) => {
-      atomic.check(row).delete(row.key);
-      return tally === null ? atomic : atomic.sum(tally.key, packTally(tally.messages, tally.bytes));
-    });
   }
 
   /** Queues the deletion of a message that does not count as waiting any more, or may have been deleted. */
@@ -158,32 +168,44 @@ export class Mailboxes {
    * Reads from the head of a mailbox.
    *
    * @param limit how many rows are looked at.
-   * @param wants told each entry in order; says whether it wants more.
-   * @returns whether the end was reached: nothing more waited when this read began.
+   * @param wants told each entry in order; says whether it wants more. What was moved behind is not told.
+   * @param looksForAside whether to find out if something was moved behind, which may fetch a batch of that.
    */
   async page(
     address: Address,
     epoch: string,
     limit: number,
     wants: (entry: MailboxEntry) => boolean,
-  ): Promise<boolean> {
+    looksForAside = false,
+  ): Promise<Page> {
+    const prefix = inboxPrefix(address, epoch);
+    const selector = looksForAside ? { prefix } : { prefix, end: asidePrefix(address, epoch) };
     let isSatisfied = false;
+    let hasAside = false;
+    let counted: string | null = null;
     const options = { limit, batchSize: PAGE_BATCH };
-    const entries = await this.database.list({ prefix: inboxPrefix(address, epoch) }, options, (row) => {
+    const rows = await this.database.list(selector, options, (row) => {
       const entry = decodeEntry(row);
-      if (entry !== null) isSatisfied = !wants(entry);
-      return !isSatisfied;
+      // The row that counts comes first.
+      if (entry === null) counted ??= countedIn(row);
+      else if (entry.isAside) hasAside = true;
+      else isSatisfied = !wants(entry.idKey === counted ? { ...entry, isCounted: true } : entry);
+      return !isSatisfied && !hasAside;
     });
-    return !isSatisfied && entries.length < limit;
+    return { isAtEnd: hasAside || (!isSatisfied && rows.length < limit), hasAside };
   }
 
-  /** Looks at everything in a mailbox, expired or not, without keeping it. */
+  /** Looks at everything in a mailbox and behind it, expired or not, without keeping it. */
   async scan(address: Address, epoch: string, look: (entry: MailboxEntry) => void): Promise<void> {
     await this.database.scan({ prefix: inboxPrefix(address, epoch) }, { batchSize: PAGE_BATCH }, (row) => {
       const entry = decodeEntry(row);
       if (entry !== null) look(entry);
     });
   }
+}
+
+function keyOf(address: Address, { epoch, id, isAside }: MailboxEntry): Deno.KvKey {
+  return isAside ? asideKey(address, epoch, id) : inboxKey(address, epoch, id);
 }
 
 /** Makes an entry, and the mutation that stores it. */

@@ -12,6 +12,7 @@ import { Postings } from "./postings.ts";
 import { PreKeys } from "./prekeys.ts";
 import { Registrations } from "./registrations.ts";
 import { Sessions } from "./sessions.ts";
+import { SetAside } from "./set_aside.ts";
 import { Trash } from "./trash.ts";
 import { WaitingCounts } from "./waiting.ts";
 import { Writer } from "./writer.ts";
@@ -19,9 +20,10 @@ import { Writer } from "./writer.ts";
 export { Database, unavailable } from "./database.ts";
 export { DatabaseError, openDatabase } from "./open_database.ts";
 export type { DeviceList, ListedDevice, StoredDevice } from "./devices.ts";
-export type { MailboxEntry } from "./mailbox.ts";
+export type { MailboxEntry, Page } from "./mailbox.ts";
 export { lookThrough } from "./look_through.ts";
 export type { Amount } from "./tally.ts";
+export { scanAside } from "./set_aside.ts";
 export type { LostReport, Waiting } from "./waiting.ts";
 export type { SendIdentity } from "./accepted.ts";
 export type { Posting } from "./postings.ts";
@@ -38,6 +40,7 @@ export interface Store {
   readonly registrations: Registrations;
   readonly preKeys: PreKeys;
   readonly mailboxes: Mailboxes;
+  readonly setAside: SetAside;
   readonly waiting: WaitingCounts;
   readonly accepted: AcceptedSends;
   readonly postings: Postings;
@@ -58,6 +61,7 @@ export async function createStore(database: Database, metrics: Metrics): Promise
     registrations: new Registrations(database, writer, devices),
     preKeys: new PreKeys(database, writer),
     mailboxes: new Mailboxes(database, writer),
+    setAside: new SetAside(database, writer),
     waiting: new WaitingCounts(database, writer),
     accepted,
     postings: new Postings(writer, accepted),

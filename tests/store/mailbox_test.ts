@@ -19,7 +19,7 @@ const TO = newAddress();
 /** What a page holds, and whether it reached the end. */
 async function readPage(store: Store, limit: number, want = Infinity, address = TO, epoch = EPOCH) {
   const entries: MailboxEntry[] = [];
-  const isAtEnd = await store.mailboxes.page(address, epoch, limit, (entry) => {
+  const { isAtEnd } = await store.mailboxes.page(address, epoch, limit, (entry) => {
     entries.push(entry);
     return entries.length < want;
   });

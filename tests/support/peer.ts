@@ -188,11 +188,15 @@ export class Peer implements AsyncDisposable {
     this.#write(this.#codec.encodeClientMessage({ type: "ack" }, sequence));
   }
 
+  /** Refuses the last delivery of a numbered message. */
+  refuseNumber(n: number): void {
+    const error = { type: "error", code: 3, description: "not this one" } as const;
+    this.#write(this.#codec.encodeClientMessage(error, this.#sequenceOf(n)));
+  }
+
   /** Acknowledges the last delivery of a numbered message. */
   acknowledgeNumber(n: number): void {
-    const message = this.messages.findLast(({ ciphertext }) => numberOf(ciphertext) === n);
-    assert.ok(message, `no message ${n}`);
-    this.acknowledge(message.sequence);
+    this.acknowledge(this.#sequenceOf(n));
   }
 
   /** Waits until all that was acknowledged before is deleted for good. The device must be registered. */
@@ -215,6 +219,12 @@ export class Peer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.vanish();
+  }
+
+  #sequenceOf(n: number): number {
+    const message = this.messages.findLast(({ ciphertext }) => numberOf(ciphertext) === n);
+    assert.ok(message, `no message ${n}`);
+    return message.sequence;
   }
 
   #write(bytes: Uint8Array<ArrayBuffer>): void {
