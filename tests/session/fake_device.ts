@@ -65,6 +65,12 @@ export class FakeDevice implements Disposable {
     for (const sequence of sequences) this.session.receive(v1.encodeClientMessage({ type: "ack" }, sequence));
   }
 
+  /** Refuses messages of the server. */
+  refuse(...sequences: number[]): void {
+    const error = { type: "error", code: 3, description: "" } as const;
+    for (const sequence of sequences) this.session.receive(v1.encodeClientMessage(error, sequence));
+  }
+
   /** Waits until so many messages were delivered. */
   async delivered(count: number): Promise<Uint8Array[]> {
     await eventually(`${count} messages are delivered`, () => this.socket.delivered.length >= count);

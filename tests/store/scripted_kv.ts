@@ -24,6 +24,8 @@ type Result = Deno.KvCommitResult | Deno.KvCommitError;
 export class ScriptedKv implements AsyncDisposable {
   /** Every commit that was asked for, the newest last. */
   readonly commits: Commit[] = [];
+  /** How many lists under each kind of key were begun. */
+  readonly lists = new Map<unknown, number>();
   /** What a commit does; by default it is carried out. */
   onCommit: (commit: Commit) => Promise<Result> = (commit) => commit.run();
   /** Called after the database has answered a read, and before the store hears of it. */
@@ -74,6 +76,9 @@ export class ScriptedKv implements AsyncDisposable {
   }
 
   async *#list(args: Parameters<Deno.Kv["list"]>): AsyncGenerator<Deno.KvEntry<unknown>> {
+    const [selector] = args;
+    const kind = "prefix" in selector ? selector.prefix[0] : selector.start[0];
+    this.lists.set(kind, (this.lists.get(kind) ?? 0) + 1);
     for await (const entry of this.real.list<unknown>(...args)) {
       await this.beforeRow();
       yield entry;

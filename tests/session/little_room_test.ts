@@ -1,0 +1,105 @@
+/**
+ * Tests of a window with little room: it is filled now and then, not all the time, and it is filled.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { QUEUES } from "../../lib/limits.ts";
+import { Gate } from "../store/scripted_kv.ts";
+import { outgoing, send } from "../service/open_core.ts";
+import { eventually } from "../support/eventually.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+import { numbered, numbersOf, Setting, upTo } from "./delivery_setting.ts";
+import { type FakeDevice, pass } from "./fake_device.ts";
+
+/** How often the mailbox has been read since this began. */
+function countReads({ scripted: { lists } }: Setting): () => number {
+  const before = lists.get("inbox") ?? 0;
+  return () => (lists.get("inbox") ?? 0) - before;
+}
+
+async function tick(setting: Setting, device: FakeDevice): Promise<void> {
+  device.session.tick(setting.core.clock.monotonic());
+  await pass();
+}
+
+Deno.test("a window with room for little gets it at the next tick, for one read each, and none while it is full", async () => {
+  await using setting = await Setting.open();
+  const bytes = 60_000;
+  await setting.fill(60, bytes);
+  const full = Math.ceil(QUEUES.windowBytesMax / bytes);
+  const device = setting.connect();
+  await device.delivered(full);
+  await pass();
+  const reads = countReads(setting);
+  for (let i = 0; i < 5; i++) await tick(setting, device);
+  assert.equal(reads(), 0, "it is full");
+  for (let n = 0; n < 10; n++) {
+    device.acknowledge(device.socket.deliveredSequences[n] ?? 0);
+    await pass();
+    assert.equal(reads(), n, "room for one is not worth a read at once");
+    await tick(setting, device);
+    await tick(setting, device);
+    assert.deepEqual([device.socket.delivered.length, reads()], [full + n + 1, n + 1]);
+  }
+  assert.deepEqual(numbersOf(device.socket.delivered), upTo(full + 10));
+});
+
+Deno.test("a window with room for little, of which storage has no more, is not read for again", async () => {
+  await using setting = await Setting.open();
+  await setting.fill(200);
+  const device = setting.connect();
+  await device.delivered(200);
+  await pass();
+  const reads = countReads(setting);
+  for (let i = 0; i < 5; i++) await tick(setting, device);
+  assert.equal(reads(), 0);
+  await send(setting.core, outgoing(setting.address, { ciphertext: numbered(200) }));
+  await device.delivered(201);
+  await tick(setting, device);
+  assert.equal(reads(), 0, "it came from memory");
+});
+
+Deno.test("a mailbox of which everything near is being deleted is read now and then, and the rest comes", async () => {
+  const clock = new ManualClock();
+  await using setting = await Setting.open(clock);
+  const { windowMessagesMax } = QUEUES;
+  await setting.fill(4 * windowMessagesMax);
+  const gate = new Gate();
+  const device = setting.connect();
+  await device.delivered(windowMessagesMax);
+  const reads = countReads(setting);
+  setting.scripted.onCommit = async (commit) => (await gate.passed, await commit.run());
+  // A read looks at twice the window at most: so that no end of deletions under way makes it longer and longer.
+  for (let acknowledged = 0; acknowledged < 2 * windowMessagesMax;) {
+    const next = device.socket.deliveredSequences.slice(acknowledged, 2 * windowMessagesMax);
+    device.acknowledge(...next);
+    acknowledged += next.length;
+    await pass();
+    clock.advance(50);
+    await eventually("more, or nothing near", () => {
+      return acknowledged === 2 * windowMessagesMax || device.socket.delivered.length > acknowledged;
+    });
+  }
+  await pass();
+  const delivered = device.socket.delivered.length;
+  const before = reads();
+  await pass(200);
+  assert.ok(reads() - before <= 1, `${reads() - before} reads while the clock stood still`);
+  for (let i = 0; i < 10; i++) {
+    clock.advance(10);
+    await pass();
+  }
+  assert.ok(reads() - before <= 11, `${reads() - before} reads within 100 ms`);
+  gate.open();
+  for (let acknowledged = 2 * windowMessagesMax; acknowledged < 4 * windowMessagesMax;) {
+    const next = device.socket.deliveredSequences.slice(acknowledged);
+    device.acknowledge(...next);
+    acknowledged += next.length;
+    await eventually("the rest comes", () => {
+      clock.advance(50);
+      return acknowledged === 4 * windowMessagesMax || device.socket.delivered.length > acknowledged;
+    });
+  }
+  assert.ok(delivered >= 2 * windowMessagesMax);
+  assert.deepEqual(numbersOf(device.socket.delivered), upTo(4 * windowMessagesMax));
+});
