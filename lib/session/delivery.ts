@@ -181,7 +181,7 @@ export class Delivery {
       this.#keepPending([]);
       if (hasFailed) return this.#readLater(READ_AGAIN_MS.refused);
       if (this.#window.size === before) return this.#readLater(READ_AGAIN_MS.nothing);
-    } else this.#isCaughtUp();
+    } else if (this.#aside !== "due") this.#isCaughtUp();
     this.pump();
   }
 
@@ -204,9 +204,12 @@ export class Delivery {
     this.#isReading = false;
     if (this.#isStopped) return;
     if (this.#epoch !== epoch) return this.look();
-    if (!hasFailed) return this.pump();
-    this.#aside = "due";
-    this.#readLater(READ_AGAIN_MS.refused);
+    if (hasFailed) {
+      this.#aside = "due";
+      return this.#readLater(READ_AGAIN_MS.refused);
+    }
+    this.#isCaughtUp();
+    this.pump();
   }
 
   #isCaughtUp(): void {
