@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { TIMES } from "../../lib/limits.ts";
+import { QUEUES, TIMES } from "../../lib/limits.ts";
 import { sendMessages } from "../../lib/service/send_messages.ts";
 import { Gate } from "../store/scripted_kv.ts";
 import { outgoing, send } from "../service/open_core.ts";
@@ -35,8 +35,13 @@ const WAYS = {
 } as const;
 
 for (const [way, sendNumber] of Object.entries(WAYS)) {
-  for (const isRead of [false, true]) {
-    const when = isRead ? "while the mailbox is being read" : "and more comes at once";
+  for (
+    const when of [
+      "and more comes at once",
+      "while the mailbox is being read",
+      "while the peer does not read",
+    ]
+  ) {
     Deno.test(`a ${way} whose commit answers too late is delivered in its place, ${when}`, async () => {
       const clock = new ManualClock();
       await using setting = await Setting.open(clock);
@@ -60,11 +65,14 @@ for (const [way, sendNumber] of Object.entries(WAYS)) {
       const next = sendNumber(setting, 2);
       await pass();
       const reading = new Gate();
-      if (isRead) scripted.beforeRow = () => reading.passed;
+      if (when.includes("mailbox")) scripted.beforeRow = () => reading.passed;
+      if (when.includes("peer")) device.socket.bufferedAmount = QUEUES.outboxBytesMax + 1;
       late.open();
       await next;
       await pass();
       reading.open();
+      device.socket.bufferedAmount = 0;
+      device.session.tick(clock.monotonic());
       await device.delivered(3);
       await sendNumber(setting, 3);
       await device.delivered(4);
