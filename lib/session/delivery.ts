@@ -5,7 +5,10 @@
  * and keeps a few that the window has no room for. When they are too many, or at the start, or when the bell rang,
  * it reads pages from the head of the mailbox, and leaves out what is under way or was acknowledged.
  *
- * Invariant: unless `#unread`, storage has nothing for this connection beyond the window and `#pending`.
+ * What was moved behind the mailbox comes last, a few of it a connection.
+ *
+ * Invariant: unless `#unread`, storage has nothing for this connection beyond the window, which knows what the client
+ * refused as well, and `#pending`, apart from what was moved behind.
  * Invariant: everything in `#pending` comes after everything in the window.
  * @module
  */
