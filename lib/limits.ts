@@ -25,6 +25,7 @@ export const DEFAULTS = {
   deviceUnseenMs: 90 * DAY_MS,
   idlePingMs: 30_000,
   userConnectionsMax: 20,
+  remoteConnectionsMax: 1_000,
   connectionsMax: 50_000,
   preKeysLow: 10,
   preKeysRequested: 20,

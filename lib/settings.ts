@@ -27,7 +27,7 @@ function optional<T>(env: string, kind: Kind<T>, help: string, secret = false): 
   return { env, help, initial: undefined, secret, ...kind };
 }
 
-const { choice, count, duration, rate, secretText, size, text } = kinds;
+const { choice, count, duration, networks, rate, secretText, size, text } = kinds;
 const KIB = 1024;
 
 /** Every setting. */
@@ -98,6 +98,17 @@ export const SETTINGS = {
     count(1, 100_000),
     `${DEFAULTS.userConnectionsMax}`,
     "connections of one user",
+  ),
+  remoteConnectionsMax: setting(
+    "REMOTE_CONNECTIONS_MAX",
+    count(1, 10_000_000),
+    `${DEFAULTS.remoteConnectionsMax}`,
+    "connections from one remote address (IPv6: from one /64); this machine is exempt",
+  ),
+  trustedProxies: optional(
+    "TRUSTED_PROXIES",
+    networks,
+    "proxies whose X-Forwarded-For is believed; default: none",
   ),
   idlePingMs: setting(
     "IDLE_PING",
@@ -192,6 +203,20 @@ export const SETTINGS = {
     rate,
     "20/s:200",
     "Register, Unregister, RequestDevices, and RequestPreKeys with a ClaimID, of one user",
+  ),
+  rateConnections: setting("RATE_CONNECTIONS", rate, "500/s:2000", "new connections in all"),
+  rateRemoteConnections: setting(
+    "RATE_REMOTE_CONNECTIONS",
+    rate,
+    "50/s:500",
+    "new connections from one remote address",
+  ),
+  rateUserConnections: setting("RATE_USER_CONNECTIONS", rate, "2/s:100", "new connections of one user"),
+  rateTakeovers: setting(
+    "RATE_TAKEOVERS",
+    rate,
+    "0.2/s:10",
+    "new connections of one device while it has another",
   ),
 } as const;
 

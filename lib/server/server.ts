@@ -14,8 +14,10 @@ import { createStore, Database, loadSecret, openDatabase, type Store } from "../
 import { Admission } from "./admission.ts";
 import { drain } from "./drain.ts";
 import { listen } from "./listen.ts";
+import { Listener } from "./listener.ts";
 import { type Offer, readOffer } from "./offer.ts";
 import { Refusal } from "./refusal.ts";
+import { Remotes } from "./remote.ts";
 import { READY_MS, serveRoute } from "./routes.ts";
 import { upgrade } from "./websocket.ts";
 
@@ -38,12 +40,14 @@ export interface ServerOptions {
 /** A server that listens. */
 export class MessagingServer {
   readonly #sessions = new Set<Session>();
-  readonly #http: Deno.HttpServer<Deno.NetAddr>;
+  readonly #listener: Listener;
   readonly #admission: Admission;
+  readonly #remotes: Remotes;
   readonly #maintenance: Maintenance;
   readonly #context: SessionContext;
   readonly #stopped = new AbortController();
   #isDraining = false;
+  #storageCheck: Promise<boolean> | null = null;
   #draining: Promise<void> | null = null;
 
   private constructor(
@@ -56,9 +60,14 @@ export class MessagingServer {
   ) {
     const core = createCore(config, clock, metrics, store);
     this.#context = { service: createService(core), clock, config, metrics };
-    this.#admission = new Admission(config, authenticator);
+    this.#admission = new Admission(config, authenticator, clock);
+    this.#remotes = new Remotes(config.trustedProxies ?? []);
     this.#maintenance = new Maintenance(core);
-    this.#http = this.#listen();
+    this.#listener = new Listener(
+      (port) => this.#listen(port),
+      clock,
+      () => metrics.counts.listenersLost++,
+    );
     this.#tick();
   }
 
@@ -111,7 +120,7 @@ export class MessagingServer {
 
   /** Where clients connect, without the path. */
   get url(): string {
-    const { hostname, port } = this.#http.addr;
+    const { hostname, port } = this.#listener.addr;
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
     return `${this.config.tlsCertFile === undefined ? "ws" : "wss"}://${host}:${port}`;
   }
@@ -121,9 +130,9 @@ export class MessagingServer {
     return this.#admission.count;
   }
 
-  /** Resolves when the server has stopped listening; rejects if it lost its listener. */
+  /** Resolves when the server has stopped listening; rejects if it lost its listener for good. */
   get finished(): Promise<void> {
-    return this.#http.finished;
+    return this.#listener.finished;
   }
 
   /** Stops: nothing new comes in, what was accepted is stored, and every client is told to reconnect. */
@@ -133,7 +142,7 @@ export class MessagingServer {
       sessions: this.#sessions,
       writer: this.store.writer,
       clock: this.#context.clock,
-      shutdown: () => this.#http.shutdown(),
+      shutdown: () => this.#listener.shutdown(),
     }).finally(() => {
       this.#stopped.abort();
       this.#maintenance.stop();
@@ -142,14 +151,14 @@ export class MessagingServer {
     return this.#draining;
   }
 
-  #listen(): Deno.HttpServer<Deno.NetAddr> {
+  #listen(port?: number): Deno.HttpServer<Deno.NetAddr> {
     const onError = (error: unknown) => {
       log.error("a request failed: {reason}", {
         reason: error instanceof Error ? error.stack : String(error),
       });
       return new Refusal("internal", "a fault of the server").toResponse();
     };
-    return listen(this.config, onError, (request, info) => this.#serve(request, info));
+    return listen(this.config, onError, (request, info) => this.#serve(request, info), port);
   }
 
   async #serve(request: Request, { remoteAddr }: Deno.ServeHandlerInfo): Promise<Response> {
@@ -157,7 +166,8 @@ export class MessagingServer {
     try {
       const status = { isDraining: this.#isDraining, checkStorage: () => this.#checkStorage() };
       const context = { config: this.config, metrics: this.metrics, status };
-      return await serveRoute(request, remoteHost, context) ?? await this.#connect(request);
+      return await serveRoute(request, remoteHost, context) ??
+        await this.#connect(request, remoteHost);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       Metrics.count(this.metrics.refusals, error.status);
@@ -165,16 +175,17 @@ export class MessagingServer {
     }
   }
 
-  async #connect(request: Request): Promise<Response> {
+  async #connect(request: Request, remoteHost: string | null): Promise<Response> {
     const offer = readOffer(request);
+    const remote = this.#remotes.keyOf(request, remoteHost);
     const origin = request.headers.get("origin");
     this.#requireServing();
-    const { expiresAt } = await this.#admission.admit(offer, origin);
+    const { expiresAt } = await this.#admission.admit(offer, origin, remote);
     try {
       this.#requireServing(); // it may have begun to stop while the token was verified
-      return this.#upgrade(request, offer, expiresAt);
+      return this.#upgrade(request, offer, remote, expiresAt);
     } catch (error) {
-      this.#admission.release(offer.address);
+      this.#admission.release(offer.address, remote);
       throw error;
     }
   }
@@ -183,7 +194,12 @@ export class MessagingServer {
     if (this.#isDraining) throw new Refusal("draining", "the server is stopping", DRAINING_RETRY_SECONDS);
   }
 
-  #upgrade(request: Request, { address, codec, subprotocol }: Offer, expiresAt: number | null): Response {
+  #upgrade(
+    request: Request,
+    { address, codec, subprotocol }: Offer,
+    remote: string | null,
+    expiresAt: number | null,
+  ): Response {
     const idleTimeoutSeconds = Math.ceil(this.config.idlePingMs / 1_000);
     return upgrade(request, { subprotocol, idleTimeoutSeconds }, {
       opened: (socket) => {
@@ -195,14 +211,15 @@ export class MessagingServer {
       stopped: this.#stopped.signal,
       ended: (session) => {
         if (session !== null) this.#sessions.delete(session);
-        this.#admission.release(address);
+        this.#admission.release(address, remote);
       },
     });
   }
 
   async #checkStorage(): Promise<boolean> {
-    const check = this.store.database.answers();
-    return await withDeadline(this.#context.clock, check, READY_MS, false);
+    // However many ask, storage is asked once at a time.
+    this.#storageCheck ??= this.store.database.answers().finally(() => this.#storageCheck = null);
+    return await withDeadline(this.#context.clock, this.#storageCheck, READY_MS, false);
   }
 
   /** Looks after the sessions, and measures how late the event loop is. */
@@ -212,6 +229,7 @@ export class MessagingServer {
       const startedAt = performance.now();
       await sleep(clock, TICK_MS);
       this.metrics.loopLagSeconds.observe(Math.max(0, performance.now() - startedAt - TICK_MS) / 1_000);
+      this.#admission.sweep();
       const now = clock.monotonic();
       for (const session of this.#sessions) {
         try {

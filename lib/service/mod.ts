@@ -25,6 +25,7 @@ import { unregister } from "./unregister.ts";
 export { type Core, createCore } from "./core.ts";
 export type { Listener } from "./doorbell.ts";
 export { Maintenance } from "./maintenance.ts";
+export { Budget } from "./rate_limits.ts";
 export type { LostReport, MailboxEntry } from "../store/mod.ts";
 export type { OwnDevice, Receiver } from "./receive.ts";
 export type { Registered } from "./register.ts";

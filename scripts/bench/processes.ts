@@ -19,6 +19,9 @@ export const ENVIRONMENT = {
   RATE_PREKEYS: "off",
   RATE_CLAIMS: "off",
   RATE_REQUESTS: "off",
+  RATE_CONNECTIONS: "off",
+  RATE_USER_CONNECTIONS: "off",
+  RATE_TAKEOVERS: "off",
   MAILBOX_MESSAGES_MAX: "1000000",
   MAILBOX_BYTES_MAX: "1GiB",
 } as const;
