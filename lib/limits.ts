@@ -78,6 +78,14 @@ export const QUEUES = {
   bucketsMax: 100_000,
 } as const;
 
+/** What is of no use and comes on a connection, in units of `RATE_REFUSALS`: see `session/patience.ts`. */
+export const PATIENCE = {
+  /** A refused request takes one, and one more for so many bytes. */
+  unitBytes: 16 * KIB,
+  /** Acknowledgements of nothing that take one: old clients acknowledge answers as well. */
+  ignoredPerUnit: 32,
+} as const;
+
 /** Deadlines, intervals and retries, in milliseconds. */
 export const TIMES = {
   /** A commit or read that takes longer is answered with `unavailable`. */
@@ -106,6 +114,8 @@ export const TIMES = {
   seenMs: DAY_MS,
   /** How long a replaced connection may take to flush before it is closed all the same. */
   replacedFlushMs: 1_000,
+  /** The same for one with which patience is over: every moment of it costs the others. */
+  floodingFlushMs: 200,
 } as const;
 
 /** The maximum of a token's length, far above any real one. */

@@ -202,7 +202,13 @@ export const SETTINGS = {
     "RATE_REQUESTS",
     rate,
     "20/s:200",
-    "Register, Unregister, RequestDevices, and RequestPreKeys with a ClaimID, of one user",
+    "Register, Unregister, RequestDevices, and RequestPreKeys with a ClaimID or without a key, of one user",
+  ),
+  rateRefusals: setting(
+    "RATE_REFUSALS",
+    rate,
+    "100/s:2000",
+    "requests of one user that are refused unpaid; beyond it connections are closed with 4429",
   ),
   rateConnections: setting("RATE_CONNECTIONS", rate, "500/s:2000", "new connections in all"),
   rateRemoteConnections: setting(

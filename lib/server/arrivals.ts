@@ -7,7 +7,6 @@
 import { type Address, addressKey } from "../address.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { RequestError } from "../errors.ts";
 import { Budget } from "../service/mod.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -24,17 +23,6 @@ type Rates = Pick<
   Config,
   "rateConnections" | "rateRemoteConnections" | "rateUserConnections" | "rateTakeovers"
 >;
-
-/** How long to wait, in milliseconds, or 0 if it was taken. */
-function waitFor(take: () => void): number {
-  try {
-    take();
-    return 0;
-  } catch (error) {
-    if (error instanceof RequestError) return error.retryAfterMs ?? 0;
-    throw error;
-  }
-}
 
 function secondsOf(ms: number): number {
   return Math.max(1, Math.ceil(ms / 1_000));
@@ -63,7 +51,7 @@ export class Arrivals {
    * @throws {Refusal} `too_many_connections` or `overloaded`.
    */
   knock(remote: string | null): void {
-    const remoteWaitMs = remote === null ? 0 : waitFor(() => this.#byRemote.take(remote));
+    const remoteWaitMs = remote === null ? 0 : this.#byRemote.claim(remote);
     if (remoteWaitMs > 0) {
       throw new Refusal(
         "too_many_connections",
@@ -71,7 +59,7 @@ export class Arrivals {
         secondsOf(remoteWaitMs),
       );
     }
-    const waitMs = waitFor(() => this.#all.take(ALL));
+    const waitMs = this.#all.claim(ALL);
     if (waitMs === 0) return;
     throw new Refusal(
       "overloaded",
@@ -88,9 +76,9 @@ export class Arrivals {
    * @throws {Refusal} `too_many_connections`.
    */
   enter(address: Address, takesOver: boolean): void {
-    const takeoverWaitMs = takesOver ? waitFor(() => this.#takeovers.take(addressKey(address))) : 0;
+    const takeoverWaitMs = takesOver ? this.#takeovers.claim(addressKey(address)) : 0;
     // A device that is held up here takes nothing from the other devices of its user.
-    const waitMs = takeoverWaitMs || waitFor(() => this.#byUser.take(address.userId));
+    const waitMs = takeoverWaitMs || this.#byUser.claim(address.userId);
     if (waitMs === 0) return;
     throw new Refusal(
       "too_many_connections",

@@ -28,11 +28,17 @@ export class Budget {
    * @throws {RequestError} `rate_limited` with the time to wait; then nothing was taken.
    */
   take(key: string, cost = 1): void {
-    if (this.rate === null) return;
+    const waitMs = this.claim(key, cost);
+    if (waitMs > 0) throw rateLimited(this.what, waitMs);
+  }
+
+  /** As `take`, but returns how long to wait, in milliseconds: 0 if it was taken. */
+  claim(key: string, cost = 1): number {
+    if (this.rate === null) return 0;
     const bucket = this.#filled(key, this.rate);
     const waitMs = this.#waitMs(bucket, cost, this.rate);
-    if (waitMs > 0) throw rateLimited(this.what, waitMs);
-    bucket.tokens -= cost;
+    if (waitMs === 0) bucket.tokens -= cost;
+    return waitMs;
   }
 
   /**
@@ -91,9 +97,14 @@ export interface RateLimits {
   readonly preKeys: Budget;
   readonly claims: Budget;
   readonly requests: Budget;
+  /** What is refused without any cost to the others. */
+  readonly refusals: Budget;
 }
 
-type Rates = Pick<Config, "rateSends" | "ratePair" | "ratePreKeys" | "rateClaims" | "rateRequests">;
+type Rates = Pick<
+  Config,
+  "rateSends" | "ratePair" | "ratePreKeys" | "rateClaims" | "rateRequests" | "rateRefusals"
+>;
 
 /** Makes the budgets. */
 export function createRateLimits(rates: Rates, clock: Clock): RateLimits {
@@ -103,5 +114,6 @@ export function createRateLimits(rates: Rates, clock: Clock): RateLimits {
     preKeys: new Budget(rates.ratePreKeys, "prekey requests for this device", clock),
     claims: new Budget(rates.rateClaims, "prekeys", clock),
     requests: new Budget(rates.rateRequests, "requests", clock),
+    refusals: new Budget(rates.rateRefusals, "refused requests", clock),
   };
 }

@@ -112,15 +112,20 @@ export class Delivery {
     this.pump();
   }
 
-  /** The client has the message with this sequence for good. Unknown sequences are ignored. */
-  acknowledge(sequence: number): void {
+  /**
+   * The client has the message with this sequence for good.
+   *
+   * @returns whether there is such a message under way; if not, nothing was done.
+   */
+  acknowledge(sequence: number): boolean {
     const underWay = this.#window.get(sequence);
-    if (underWay === undefined) return;
+    if (underWay === undefined) return false;
     this.#window.delete(sequence);
     this.#underWay.delete(underWay.entry.idKey);
     this.#windowBytes -= underWay.entry.ciphertext.length;
     this.receiver.acknowledge(underWay.entry, underWay.wasRead);
     this.pump();
+    return true;
   }
 
   /**

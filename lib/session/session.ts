@@ -19,6 +19,7 @@ import { Delivery } from "./delivery.ts";
 import { incident } from "./incident.ts";
 import { Intake } from "./intake.ts";
 import { Outbox } from "./outbox.ts";
+import { Patience } from "./patience.ts";
 import { PreKeysNotice } from "./prekeys_notice.ts";
 import type { Socket } from "./socket.ts";
 
@@ -44,6 +45,7 @@ export class Session implements Listener, Requester {
   readonly #delivery: Delivery;
   readonly #preKeysNotice: PreKeysNotice;
   readonly #announcements: Announcements;
+  readonly #patience: Patience;
   #state: State = "open";
   #isRegistrationKnown = false;
   #lookAt: number;
@@ -58,10 +60,12 @@ export class Session implements Listener, Requester {
     private readonly codec: Codec,
     private readonly expiresAt: number | null,
   ) {
-    const { service, clock, config, metrics } = context;
+    const { service, clock, config, metrics, metrics: { counts } } = context;
     this.service = service;
     this.#outbox = new Outbox(socket, codec, clock, metrics);
-    this.#intake = new Intake(this, codec, this.#outbox, () => metrics.counts.messagesRefused++);
+    const flooded = () => this.close(CLOSE.flooding, "wait when you are told to");
+    this.#patience = new Patience((units) => service.bear(address, units), flooded);
+    this.#intake = new Intake(this, codec, this.#outbox, this.#patience, () => counts.messagesRefused++);
     this.#preKeysNotice = new PreKeysNotice(config, this.#outbox, clock);
     this.#receiver = service.receive(address, this);
     this.#announcements = new Announcements(context, codec, this.#outbox, this.#receiver);
@@ -69,7 +73,7 @@ export class Session implements Listener, Requester {
       void this.#announcements.queueIsEmpty(this.#delivery.epoch);
     });
     this.#lookAt = this.#nextLook();
-    metrics.counts.connectionsOpened++;
+    counts.connectionsOpened++;
     void this.#open();
   }
 
@@ -81,7 +85,7 @@ export class Session implements Listener, Requester {
   /** Takes one WebSocket message. */
   receive(data: Uint8Array | string): void {
     this.#receivedAt = this.context.clock.monotonic();
-    if (this.#state === "closed") return;
+    if (this.#state === "closed" || this.#patience.isOver) return;
     this.context.metrics.counts.framesReceived++;
     try {
       if (typeof data === "string") {
@@ -95,7 +99,7 @@ export class Session implements Listener, Requester {
         throw new ProtocolViolation(CLOSE.protocolError, "a message without an envelope");
       }
       this.#announcements.confirm();
-      for (let offset = 0; offset < data.length;) {
+      for (let offset = 0; offset < data.length && !this.#patience.isOver;) {
         const envelope = decodeEnvelope(data, offset, this.codec.version);
         offset += HEADER_BYTES + envelope.payload.length;
         this.#take(envelope);
@@ -205,7 +209,7 @@ export class Session implements Listener, Requester {
   #take(envelope: Envelope): void {
     // Acknowledgements depend on nothing that comes before them, and nothing waits for them.
     if (envelope.type === TYPE.ack && envelope.payload.length === 0) {
-      this.#delivery.acknowledge(envelope.sequence);
+      if (!this.#delivery.acknowledge(envelope.sequence)) this.#patience.ignored();
     } else if (this.#state === "open") this.#intake.take(envelope);
   }
 
@@ -223,7 +227,7 @@ export class Session implements Listener, Requester {
    */
   #closeWhenQuiet(code: number, reason: string, awaitsAnswers: boolean): void {
     const { clock } = this.context;
-    const lateAt = clock.monotonic() + TIMES.replacedFlushMs;
+    const lateAt = clock.monotonic() + this.#patience.flushMs;
     const look = () => {
       if (this.#state === "closed") return;
       // While acknowledgements are due, a silence says less.

@@ -12,6 +12,7 @@ const UNLIMITED = {
   RATE_PREKEYS: "off",
   RATE_CLAIMS: "off",
   RATE_REQUESTS: "off",
+  RATE_REFUSALS: "off",
   RATE_CONNECTIONS: "off",
   RATE_REMOTE_CONNECTIONS: "off",
   RATE_USER_CONNECTIONS: "off",
