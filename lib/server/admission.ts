@@ -30,14 +30,18 @@ export class Admission {
   readonly #arrivals: Arrivals;
   #count = 0;
 
-  /** @param descriptors whether the process can open anything more. */
+  /**
+   * @param refusals see `Arrivals`.
+   * @param descriptors whether the process can open anything more.
+   */
   constructor(
     private readonly config: AdmissionConfig,
     private readonly authenticator: Authenticator,
     clock: Clock,
+    refusals: ConstructorParameters<typeof Arrivals>[2],
     private readonly descriptors: Pick<Descriptors, "suffice"> = new Descriptors(clock),
   ) {
-    this.#arrivals = new Arrivals(config, clock);
+    this.#arrivals = new Arrivals(config, clock, refusals);
   }
 
   /** How many connections there are, those in their handshake included. */

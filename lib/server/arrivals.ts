@@ -37,7 +37,12 @@ export class Arrivals {
 
   #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor(rates: Rates, private readonly clock: Clock) {
+  /** @param refusals what is borne with of each user, which its sessions take from. */
+  constructor(
+    rates: Rates,
+    private readonly clock: Clock,
+    private readonly refusals: Pick<Budget, "waitForHalfMs">,
+  ) {
     this.#all = new Budget(rates.rateConnections, "new connections", clock);
     this.#byRemote = new Budget(rates.rateRemoteConnections, "new connections", clock);
     this.#byUser = new Budget(rates.rateUserConnections, "new connections", clock);
@@ -76,6 +81,12 @@ export class Arrivals {
    * @throws {Refusal} `too_many_connections`.
    */
   enter(address: Address, takesOver: boolean): void {
+    // Who was thrown out for flooding comes back when it has calmed down, not to be thrown out at once again.
+    const floodWaitMs = this.refusals.waitForHalfMs(address.userId);
+    if (floodWaitMs > 0) {
+      const message = "too many requests of this user were refused";
+      throw new Refusal("too_many_connections", message, secondsOf(floodWaitMs));
+    }
     const takeoverWaitMs = takesOver ? this.#takeovers.claim(addressKey(address)) : 0;
     // A device that is held up here takes nothing from the other devices of its user.
     const waitMs = takeoverWaitMs || this.#byUser.claim(address.userId);

@@ -60,7 +60,7 @@ export class MessagingServer {
   ) {
     const core = createCore(config, clock, metrics, store);
     this.#context = { service: createService(core), clock, config, metrics };
-    this.#admission = new Admission(config, authenticator, clock);
+    this.#admission = new Admission(config, authenticator, clock, core.rates.refusals);
     this.#remotes = new Remotes(config.trustedProxies ?? []);
     this.#maintenance = new Maintenance(core);
     this.#listener = new Listener(

@@ -47,10 +47,20 @@ export class Budget {
    * @throws {RequestError} as `take` does.
    */
   require(key: string, cost = 1): void {
-    // Nobody who is refused elsewhere makes a bucket: one that is not there is full.
-    if (this.rate === null || !this.#buckets.has(key)) return;
-    const waitMs = this.#waitMs(this.#filled(key, this.rate), cost, this.rate);
+    const waitMs = this.waitMs(key, cost);
     if (waitMs > 0) throw rateLimited(this.what, waitMs);
+  }
+
+  /** As `require`, but returns how long to wait, in milliseconds: 0 if there is enough. */
+  waitMs(key: string, cost = 1): number {
+    // Nobody who is refused elsewhere makes a bucket: one that is not there is full.
+    if (this.rate === null || !this.#buckets.has(key)) return 0;
+    return this.#waitMs(this.#filled(key, this.rate), cost, this.rate);
+  }
+
+  /** How long until half of a bucket is there again, in milliseconds. */
+  waitForHalfMs(key: string): number {
+    return this.rate === null ? 0 : this.waitMs(key, this.rate.burst / 2);
   }
 
   /** Forgets the buckets that are full again. Call it now and then. */

@@ -51,8 +51,9 @@ function admissionOf(
   authenticator: Authenticator = authenticatorFor({}),
   clock: Clock = new ManualClock(),
   descriptors = { suffice: () => true },
+  refusals = { waitForHalfMs: (_userId: string) => 0 },
 ) {
-  return new Admission({ ...LIMITS, ...limits }, authenticator, clock, descriptors);
+  return new Admission({ ...LIMITS, ...limits }, authenticator, clock, refusals, descriptors);
 }
 
 const refused = (reason: string) => ({ name: "Refusal", reason });
@@ -257,4 +258,15 @@ Deno.test("admit() refuses while nothing more can be opened, before it looks at 
   assert.equal(admission.count, 0);
   descriptors.suffice = () => true;
   await admission.admit(offerOf(newAddress()), null, null);
+});
+
+Deno.test("admit() refuses a user whose requests were refused too often, after its token, and no other", async () => {
+  const flooder = newAddress();
+  const refusals = { waitForHalfMs: (userId: string) => userId === flooder.userId ? 4_200 : 0 };
+  const admission = admissionOf({}, authenticatorFor({}), new ManualClock(), undefined, refusals);
+  await assert.rejects(admission.admit(offerOf(flooder, "bad"), null, null), refused("unauthorized"));
+  const late = { ...refused("too_many_connections"), retryAfterSeconds: 5 };
+  await assert.rejects(admission.admit(offerOf(flooder), null, null), late);
+  await admission.admit(offerOf(newAddress()), null, null);
+  assert.equal(admission.count, 1);
 });
