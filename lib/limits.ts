@@ -114,8 +114,6 @@ export const TIMES = {
   seenMs: DAY_MS,
   /** How long a replaced connection may take to flush before it is closed all the same. */
   replacedFlushMs: 1_000,
-  /** The same for one with which patience is over: every moment of it costs the others. */
-  floodingFlushMs: 200,
 } as const;
 
 /** The maximum of a token's length, far above any real one. */

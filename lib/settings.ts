@@ -217,7 +217,7 @@ export const SETTINGS = {
     "50/s:500",
     "new connections from one remote address",
   ),
-  rateUserConnections: setting("RATE_USER_CONNECTIONS", rate, "2/s:100", "new connections of one user"),
+  rateUserConnections: setting("RATE_USER_CONNECTIONS", rate, "1/s:40", "new connections of one user"),
   rateTakeovers: setting(
     "RATE_TAKEOVERS",
     rate,

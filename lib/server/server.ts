@@ -13,6 +13,7 @@ import { Session, type SessionContext } from "../session/mod.ts";
 import { createStore, Database, loadSecret, openDatabase, type Store } from "../store/mod.ts";
 import { Admission } from "./admission.ts";
 import { drain } from "./drain.ts";
+import { HoldBack } from "./hold_back.ts";
 import { listen } from "./listen.ts";
 import { Listener } from "./listener.ts";
 import { type Offer, readOffer } from "./offer.ts";
@@ -43,6 +44,7 @@ export class MessagingServer {
   readonly #listener: Listener;
   readonly #admission: Admission;
   readonly #remotes: Remotes;
+  readonly #holdBack: HoldBack;
   readonly #maintenance: Maintenance;
   readonly #context: SessionContext;
   readonly #stopped = new AbortController();
@@ -61,6 +63,7 @@ export class MessagingServer {
     const core = createCore(config, clock, metrics, store);
     this.#context = { service: createService(core), clock, config, metrics };
     this.#admission = new Admission(config, authenticator, clock, core.rates.refusals);
+    this.#holdBack = new HoldBack(clock);
     this.#remotes = new Remotes(config.trustedProxies ?? []);
     this.#maintenance = new Maintenance(core);
     this.#listener = new Listener(
@@ -171,6 +174,7 @@ export class MessagingServer {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       Metrics.count(this.metrics.refusals, error.status);
+      if (!this.#isDraining) await this.#holdBack.wait();
       return error.toResponse();
     }
   }

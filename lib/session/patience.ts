@@ -7,7 +7,7 @@
  * @module
  */
 import type { ErrorName } from "../errors.ts";
-import { PATIENCE, TIMES } from "../limits.ts";
+import { PATIENCE } from "../limits.ts";
 
 /** Refusals of what nothing was paid for. The others are paid for from a budget, or are the server's own fault. */
 const UNPAID: ReadonlySet<ErrorName> = new Set([
@@ -32,11 +32,6 @@ export class Patience {
   /** Whether nothing more is to be taken from the peer, not even acknowledgements: there may be no end of them. */
   get isOver(): boolean {
     return this.#isOver;
-  }
-
-  /** How long a connection may take to flush before it is closed all the same, in milliseconds. */
-  get flushMs(): number {
-    return this.#isOver ? TIMES.floodingFlushMs : TIMES.replacedFlushMs;
   }
 
   /**

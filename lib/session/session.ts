@@ -16,6 +16,7 @@ import { Announcements } from "./announcements.ts";
 import type { Requester } from "./commands.ts";
 import type { SessionContext } from "./context.ts";
 import { Delivery } from "./delivery.ts";
+import { bytesOf } from "./frame.ts";
 import { incident } from "./incident.ts";
 import { Intake } from "./intake.ts";
 import { Outbox } from "./outbox.ts";
@@ -63,7 +64,7 @@ export class Session implements Listener, Requester {
     const { service, clock, config, metrics, metrics: { counts } } = context;
     this.service = service;
     this.#outbox = new Outbox(socket, codec, clock, metrics);
-    const flooded = () => this.close(CLOSE.flooding, "wait when you are told to");
+    const flooded = () => this.close(CLOSE.flooding, "too many refused requests");
     this.#patience = new Patience((units) => service.bear(address, units), flooded);
     this.#intake = new Intake(this, codec, this.#outbox, this.#patience, () => counts.messagesRefused++);
     this.#preKeysNotice = new PreKeysNotice(config, this.#outbox, clock);
@@ -85,22 +86,15 @@ export class Session implements Listener, Requester {
   /** Takes one WebSocket message. */
   receive(data: Uint8Array | string): void {
     this.#receivedAt = this.context.clock.monotonic();
-    if (this.#state === "closed" || this.#patience.isOver) return;
+    if (this.#state === "closed") return;
+    // Whoever goes on all the same is not waited for: to read it costs the others something.
+    if (this.#patience.isOver) return this.socket.close(CLOSE.flooding, "");
     this.context.metrics.counts.framesReceived++;
     try {
-      if (typeof data === "string") {
-        throw new ProtocolViolation(CLOSE.unsupportedData, "only binary messages");
-      }
-      const { frameBytesMax } = this.context.config;
-      if (data.length > frameBytesMax) {
-        throw new ProtocolViolation(CLOSE.messageTooBig, `at most ${frameBytesMax} bytes`);
-      }
-      if (data.length === 0) {
-        throw new ProtocolViolation(CLOSE.protocolError, "a message without an envelope");
-      }
+      const bytes = bytesOf(data, this.context.config.frameBytesMax);
       this.#announcements.confirm();
-      for (let offset = 0; offset < data.length && !this.#patience.isOver;) {
-        const envelope = decodeEnvelope(data, offset, this.codec.version);
+      for (let offset = 0; offset < bytes.length && !this.#patience.isOver;) {
+        const envelope = decodeEnvelope(bytes, offset, this.codec.version);
         offset += HEADER_BYTES + envelope.payload.length;
         this.#take(envelope);
       }
@@ -227,7 +221,7 @@ export class Session implements Listener, Requester {
    */
   #closeWhenQuiet(code: number, reason: string, awaitsAnswers: boolean): void {
     const { clock } = this.context;
-    const lateAt = clock.monotonic() + this.#patience.flushMs;
+    const lateAt = clock.monotonic() + TIMES.replacedFlushMs;
     const look = () => {
       if (this.#state === "closed") return;
       // While acknowledgements are due, a silence says less.

@@ -24,7 +24,7 @@ const DEFAULTS = Object.fromEntries(
 );
 
 const REFUSALS = { burst: 2_000, perSecond: 100 } as const;
-const CONNECTIONS = { burst: 100, perSecond: 2 } as const;
+const CONNECTIONS = { burst: 40, perSecond: 1 } as const;
 
 /** How many connections the attacker keeps at once: one refusal of each may come when patience is over already. */
 const ATTACKING = 8;
