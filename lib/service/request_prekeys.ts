@@ -31,7 +31,7 @@ export async function requestPreKeys(
     core.rates.claims.require(requester.userId);
     core.rates.requests.require(requester.userId);
   } else core.rates.requests.take(requester.userId);
-  const { devices } = await core.store.devices.readList(userId);
+  const { devices } = await core.lists.read(userId);
   const known = new Set(knownDeviceIds);
   const wanted = [...devices.keys()].filter((deviceId) => !known.has(deviceId));
   // No key pays for it, and yet it was looked up.
@@ -45,7 +45,12 @@ export async function requestPreKeys(
       claim,
       addresses.map((address) => [address, devices.get(address.deviceId)?.epoch]),
     );
-  pay(core, requester, addresses.filter((_, i) => !before[i]));
+  try {
+    pay(core, requester, addresses.filter((_, i) => !before[i]));
+  } catch (error) {
+    if (claimId === undefined) core.rates.requests.claim(requester.userId); // it was looked up as well
+    throw error;
+  }
   const bundles = await Promise.all(addresses.map((address, i) => {
     const known = before[i];
     return known ? { ...address, ...known } : takeBundle(core, address, claim);

@@ -3,12 +3,13 @@
  *
  * Everything shares the processors of one machine, so a flood costs something wherever it goes. Each measurement is made
  * three times in turn: with no flood, with the flood against an idle bare server, and with it against the server itself.
+ * What the flood alone has its target do, in processors, is the figure that a busy machine disturbs least.
  * @module
  */
 import { Command } from "commander";
 import { makeRecipients } from "../bench/fleet.ts";
 import { runPairs } from "../bench/pairs.ts";
-import { describeMachine, wait } from "../bench/process_figures.ts";
+import { describeMachine, wait, watchProcessors } from "../bench/process_figures.ts";
 import {
   benchToken,
   endAll,
@@ -39,6 +40,9 @@ const STEADY_LOAD = { messagesPerSecond: 300, ciphertextBytes: 300, warmUpMs: 50
 /** How long a flood goes on before it is measured: what a user has saved up is used, as far as that goes. */
 const SETTLE_MS = 4_000;
 
+/** How long the flood is watched alone: longer than it takes until the attacker is let in again. */
+const WATCH_MS = 11_000;
+
 /** What waits for the attacker's second account. */
 const WAITING = 2_000;
 
@@ -50,6 +54,8 @@ const PLACES = ["none", "idle", "server"] as const;
 type Place = typeof PLACES[number];
 
 interface Figures {
+  /** Processors that the target of the flood keeps busy while nobody else is there; without a flood, the server. */
+  readonly busy: number;
   /** Delivered a second, of a closed load. */
   readonly rate: number;
   /** Milliseconds, of an open load. */
@@ -81,6 +87,9 @@ async function measure(kind: string, place: Place, measureMs: number): Promise<F
     ? null
     : await startFlood(kind, (place === "idle" ? idle : server).url, victim, accomplice);
   await wait(SETTLE_MS);
+  const watched = await watchProcessors(place === "idle" ? idle : server);
+  await wait(WATCH_MS);
+  const { target: busy } = await watched();
   const rate = await runPairs(server, { ...PAIRS_LOAD, recipients, measureMs }).then(
     ({ rate }) => rate,
     (error) => {
@@ -89,7 +98,7 @@ async function measure(kind: string, place: Place, measureMs: number): Promise<F
     },
   );
   const { p99 } = await runSteady(server, { ...STEADY_LOAD, recipients, measureMs });
-  return { rate, p99 };
+  return { busy, rate, p99 };
 }
 
 interface Row {
@@ -106,9 +115,9 @@ function describe({ kind, about, rounds }: Row): string {
     percent(median(rounds.map((round) => round.server[what] / round[to][what])));
   const three = (what: keyof Figures, digits: number) =>
     PLACES.map((place) => of(place, what).toFixed(digits)).join(" / ");
-  return `| ${kind} | ${about} | ${three("rate", 0)} | ${ratio("rate", "idle")} | ${three("p99", 1)} | ${
-    ratio("p99", "idle")
-  } |`;
+  return `| ${kind} | ${about} | ${three("busy", 2)} | ${three("rate", 0)} | ${ratio("rate", "idle")} | ${
+    three("p99", 1)
+  } | ${ratio("p99", "idle")} |`;
 }
 
 async function run(options: { readonly only?: string; readonly rounds: string; readonly ms: string }) {
@@ -116,8 +125,11 @@ async function run(options: { readonly only?: string; readonly rounds: string; r
   const machine = await describeMachine();
   const load = Number(machine["loadAverageAtStart"]).toFixed(1);
   console.log(`${machine["processors"]} processors, load average ${load} at the start\n`);
-  console.log("| flood | what | delivered/s: none / idle / server | ÷ idle | p99 ms | ÷ idle |");
-  console.log("|---|---|---|---|---|---|");
+  console.log(
+    "Each three times: no flood / the flood goes to an idle bare server / it goes to the server.\n",
+  );
+  console.log("| flood | what | processors | delivered/s | ÷ idle | p99 ms | ÷ idle |");
+  console.log("|---|---|---|---|---|---|---|");
   for (const kind of kinds) {
     const rounds: Record<Place, Figures>[] = [];
     for (let i = 0; i < Number(options.rounds); i++) {
