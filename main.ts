@@ -72,7 +72,7 @@ async function serve(config: Config): Promise<void> {
     });
   }
   await server.finished.catch((error) => {
-    log.error("the server lost its listener: {reason}", { reason: String(error) });
+    log.error("the server lost its listener for good: {reason}", { reason: String(error) });
     if (!isStopping) Deno.exit(1);
   });
 }

@@ -66,7 +66,11 @@ export class RequestError extends Error {
     readonly retryAfterMs?: number,
     readonly mismatch?: DeviceMismatch,
   ) {
+    // Nobody reads the stack of a refusal, and to gather it costs more than all the rest of one: a flood is made of them.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(`${error}: ${description}`);
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 

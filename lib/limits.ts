@@ -25,6 +25,7 @@ export const DEFAULTS = {
   deviceUnseenMs: 90 * DAY_MS,
   idlePingMs: 30_000,
   userConnectionsMax: 20,
+  remoteConnectionsMax: 1_000,
   connectionsMax: 50_000,
   preKeysLow: 10,
   preKeysRequested: 20,
@@ -99,6 +100,14 @@ export const DELIVERY = {
   refusedMessagesMax: 1_024,
   /** Bytes of these. */
   refusedBytesMax: 4 * MIB,
+} as const;
+
+/** What is of no use and comes on a connection, in units of `RATE_REFUSALS`: see `session/patience.ts`. */
+export const PATIENCE = {
+  /** A refused request takes one, and one more for so many bytes. */
+  unitBytes: 16 * KIB,
+  /** Acknowledgements of nothing that take one: old clients acknowledge answers as well. */
+  ignoredPerUnit: 32,
 } as const;
 
 /** Deadlines, intervals and retries, in milliseconds. */

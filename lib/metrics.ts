@@ -11,6 +11,7 @@ import type { ErrorName } from "./errors.ts";
 const COUNTS = {
   connectionsOpened: "Connections that were opened",
   connectionsReplaced: "Connections that gave way to a newer one of the same device",
+  listenersLost: "Times that the listener was lost and had to be had again",
   framesReceived: "WebSocket messages received",
   messagesAccepted: "Messages stored and acknowledged to their sender",
   messagesDelivered: "Messages sent to their recipient, repeats included",

@@ -3,6 +3,7 @@
  * @module
  */
 import * as v from "valibot";
+import { type IpBlock, parseIpBlock } from "./ip_address.ts";
 
 /** A budget: `perSecond` units come in, at most `burst` of them are saved up. `null` is no limit. */
 export type Rate = { readonly perSecond: number; readonly burst: number } | null;
@@ -133,6 +134,16 @@ export const kinds = {
       read: reader(measured(/^([0-9]{1,12})(ms|s|m|h|d)$/, MILLISECONDS, minMs, maxMs)),
     };
   },
+
+  /** Addresses of the network and blocks of them, with commas between. */
+  networks: {
+    allowed: "IP addresses and blocks of them with commas between, such as 127.0.0.1, ::1 or 10.0.0.0/8, " +
+      "no bit set behind a prefix",
+    read: (written) => {
+      const blocks = written.split(",").map((part) => parseIpBlock(part.trim()));
+      return blocks.some((block) => block === null) ? undefined : blocks.flatMap((block) => block ?? []);
+    },
+  } satisfies Kind<readonly IpBlock[]>,
 
   /** A budget, or `off`. */
   rate: {

@@ -10,7 +10,7 @@ import { kinds, optional, type Setting, setting } from "./setting_kinds.ts";
 
 export type { Setting } from "./setting_kinds.ts";
 
-const { choice, count, duration, rate, secretText, size, text } = kinds;
+const { choice, count, duration, networks, rate, secretText, size, text } = kinds;
 const KIB = 1024;
 
 /** Every setting. */
@@ -69,6 +69,17 @@ export const SETTINGS = {
     count(1, 100_000),
     `${DEFAULTS.userConnectionsMax}`,
     "connections of one user",
+  ),
+  remoteConnectionsMax: setting(
+    "REMOTE_CONNECTIONS_MAX",
+    count(1, 10_000_000),
+    `${DEFAULTS.remoteConnectionsMax}`,
+    "connections from one remote address (IPv6: from one /64); this machine is exempt",
+  ),
+  trustedProxies: optional(
+    "TRUSTED_PROXIES",
+    networks,
+    "proxies whose X-Forwarded-For is believed; default: none",
   ),
   idlePingMs: setting(
     "IDLE_PING",
@@ -162,7 +173,27 @@ export const SETTINGS = {
     "RATE_REQUESTS",
     rate,
     "20/s:200",
-    "Register, Unregister, RequestDevices, and RequestPreKeys with a ClaimID, of one user",
+    "Register, Unregister, RequestDevices, and RequestPreKeys with a ClaimID or without a key, of one user",
+  ),
+  rateRefusals: setting(
+    "RATE_REFUSALS",
+    rate,
+    "100/s:2000",
+    "requests of one user that are refused unpaid; beyond it connections are closed with 4429",
+  ),
+  rateConnections: setting("RATE_CONNECTIONS", rate, "500/s:2000", "new connections in all"),
+  rateRemoteConnections: setting(
+    "RATE_REMOTE_CONNECTIONS",
+    rate,
+    "50/s:500",
+    "new connections from one remote address",
+  ),
+  rateUserConnections: setting("RATE_USER_CONNECTIONS", rate, "1/s:40", "new connections of one user"),
+  rateTakeovers: setting(
+    "RATE_TAKEOVERS",
+    rate,
+    "0.2/s:10",
+    "new connections of one device while it has another",
   ),
 } as const;
 

@@ -218,3 +218,17 @@ Deno.test("isLoopback() knows this machine by all its names", () => {
     assert.equal(isLoopback(host), false, host);
   }
 });
+
+Deno.test("TRUSTED_PROXIES takes addresses and blocks, and refuses all that would trust somebody by mistake", () => {
+  assert.equal(loadConfig().trustedProxies, undefined);
+  const { trustedProxies } = loadConfig({ TRUSTED_PROXIES: "127.0.0.1, ::1,10.0.0.0/8 , fd00::/8" });
+  assert.deepEqual(trustedProxies?.map(({ bits }) => bits), [128, 128, 104, 8]);
+  for (const wrong of ["0.0.0.0/0", "10.0.0.1/8", "proxy.lan", "10.0.0.0/8,", ",", "10.0.0.0/40", "*"]) {
+    const [problem = "", ...others] = problemsOf({ TRUSTED_PROXIES: wrong });
+    assert.deepEqual(others, []);
+    assert.ok(
+      problem.startsWith(`TRUSTED_PROXIES: found ${JSON.stringify(wrong)}, allowed: IP addresses`),
+      problem,
+    );
+  }
+});

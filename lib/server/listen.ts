@@ -22,13 +22,17 @@ function readPem(setting: string, path: string): string {
 /**
  * Begins to listen.
  *
+ * @param portAgain instead of the setting's, when a listener on it was lost.
  * @throws {ListenError} if it can't.
  */
 export function listen(
-  { host, port, tlsCertFile, tlsKeyFile, onDeploy }: Config,
+  config: Config,
   onError: (error: unknown) => Response,
   handler: Deno.ServeHandler<Deno.NetAddr>,
+  portAgain?: number,
 ): Deno.HttpServer<Deno.NetAddr> {
+  const { host, tlsCertFile, tlsKeyFile, onDeploy } = config;
+  const port = portAgain ?? config.port;
   const options = { onListen: () => {}, onError };
   if (onDeploy) return Deno.serve(options, handler);
   const tls = tlsCertFile !== undefined && tlsKeyFile !== undefined

@@ -13,6 +13,7 @@ export const REFUSALS = {
   disconnected: 400,
   draining: 503,
   unavailable: 503,
+  overloaded: 503,
   too_many_connections: 429,
   too_many_tokens: 429,
   unauthorized: 401,
@@ -38,6 +39,8 @@ export class Refusal extends Error {
   toResponse(): Response {
     const headers = new Headers({ "content-type": "application/json", "cache-control": "no-store" });
     if (this.retryAfterSeconds !== undefined) headers.set("retry-after", `${this.retryAfterSeconds}`);
+    // Where there is no room, a connection that is kept open takes some.
+    if (this.status === 429 || this.status === 503) headers.set("connection", "close");
     if (this.reason === "unauthorized") headers.set("www-authenticate", 'Bearer realm="messaging-server"');
     if (this.reason === "upgrade_required") {
       headers.set("upgrade", "websocket");

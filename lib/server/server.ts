@@ -13,9 +13,12 @@ import { Session, type SessionContext } from "../session/mod.ts";
 import { createStore, Database, loadSecret, openDatabase, type Store } from "../store/mod.ts";
 import { Admission } from "./admission.ts";
 import { drain } from "./drain.ts";
+import { HoldBack } from "./hold_back.ts";
 import { listen } from "./listen.ts";
+import { Listener } from "./listener.ts";
 import { type Offer, readOffer } from "./offer.ts";
 import { Refusal } from "./refusal.ts";
+import { Remotes } from "./remote.ts";
 import { READY_MS, serveRoute } from "./routes.ts";
 import { Confirmations } from "./confirmations.ts";
 import { upgrade } from "./websocket.ts";
@@ -39,13 +42,16 @@ export interface ServerOptions {
 /** A server that listens. */
 export class MessagingServer {
   readonly #sessions = new Set<Session>();
-  readonly #http: Deno.HttpServer<Deno.NetAddr>;
+  readonly #listener: Listener;
   readonly #admission: Admission;
+  readonly #remotes: Remotes;
+  readonly #holdBack: HoldBack;
   readonly #maintenance: Maintenance;
   readonly #context: SessionContext;
   readonly #confirmations: Confirmations;
   readonly #stopped = new AbortController();
   #isDraining = false;
+  #storageCheck: Promise<boolean> | null = null;
   #draining: Promise<void> | null = null;
 
   private constructor(
@@ -58,10 +64,16 @@ export class MessagingServer {
   ) {
     const core = createCore(config, clock, metrics, store);
     this.#context = { service: createService(core), clock, config, metrics };
-    this.#admission = new Admission(config, authenticator);
+    this.#admission = new Admission(config, authenticator, clock, core.rates.refusals);
     this.#confirmations = new Confirmations(clock);
+    this.#holdBack = new HoldBack(clock);
+    this.#remotes = new Remotes(config.trustedProxies ?? []);
     this.#maintenance = new Maintenance(core);
-    this.#http = this.#listen();
+    this.#listener = new Listener(
+      (port) => this.#listen(port),
+      clock,
+      () => metrics.counts.listenersLost++,
+    );
     this.#tick();
   }
 
@@ -118,7 +130,7 @@ export class MessagingServer {
 
   /** Where clients connect, without the path. */
   get url(): string {
-    const { hostname, port } = this.#http.addr;
+    const { hostname, port } = this.#listener.addr;
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
     return `${this.config.tlsCertFile === undefined ? "ws" : "wss"}://${host}:${port}`;
   }
@@ -128,9 +140,9 @@ export class MessagingServer {
     return this.#admission.count;
   }
 
-  /** Resolves when the server has stopped listening; rejects if it lost its listener. */
+  /** Resolves when the server has stopped listening; rejects if it lost its listener for good. */
   get finished(): Promise<void> {
-    return this.#http.finished;
+    return this.#listener.finished;
   }
 
   /** Stops: nothing new comes in, what was accepted is stored, and every client is told to reconnect. */
@@ -140,7 +152,7 @@ export class MessagingServer {
       sessions: this.#sessions,
       writer: this.store.writer,
       clock: this.#context.clock,
-      shutdown: () => this.#http.shutdown(),
+      shutdown: () => this.#listener.shutdown(),
     }).finally(() => {
       this.#stopped.abort();
       this.#maintenance.stop();
@@ -149,14 +161,14 @@ export class MessagingServer {
     return this.#draining;
   }
 
-  #listen(): Deno.HttpServer<Deno.NetAddr> {
+  #listen(port?: number): Deno.HttpServer<Deno.NetAddr> {
     const onError = (error: unknown) => {
       log.error("a request failed: {reason}", {
         reason: error instanceof Error ? error.stack : String(error),
       });
       return new Refusal("internal", "a fault of the server").toResponse();
     };
-    return listen(this.config, onError, (request, info) => this.#serve(request, info));
+    return listen(this.config, onError, (request, info) => this.#serve(request, info), port);
   }
 
   async #serve(request: Request, { remoteAddr }: Deno.ServeHandlerInfo): Promise<Response> {
@@ -168,6 +180,7 @@ export class MessagingServer {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       Metrics.count(this.metrics.refusals, error.status);
+      if (!this.#isDraining) await this.#holdBack.wait();
       return error.toResponse();
     }
   }
@@ -175,16 +188,17 @@ export class MessagingServer {
   async #connect(request: Request, remoteHost: string | null): Promise<Response> {
     const { signal } = request; // asked for at once: it tells of nothing that happened before
     const offer = readOffer(request);
+    const remote = this.#remotes.keyOf(request, remoteHost);
     const origin = request.headers.get("origin");
     this.#requireServing();
-    const identity = await this.#admission.admit(offer, origin, remoteHost);
+    const identity = await this.#admission.admit(offer, origin, remote);
     try {
       this.#requireServing(); // it may have begun to stop while the token was verified
       // An upgrade for a client that has gone never ends, and keeps its file descriptor.
       if (signal.aborted) throw new Refusal("disconnected", "the client has gone");
-      return this.#upgrade(request, offer, identity);
+      return this.#upgrade(request, offer, remote, identity);
     } catch (error) {
-      this.#admission.release(offer.address);
+      this.#admission.release(offer.address, remote);
       throw error;
     }
   }
@@ -193,7 +207,12 @@ export class MessagingServer {
     if (this.#isDraining) throw new Refusal("draining", "the server is stopping", DRAINING_RETRY_SECONDS);
   }
 
-  #upgrade(request: Request, { address, codec, subprotocol }: Offer, identity: Identity): Response {
+  #upgrade(
+    request: Request,
+    { address, codec, subprotocol }: Offer,
+    remote: string | null,
+    identity: Identity,
+  ): Response {
     const idleTimeoutSeconds = Math.ceil(this.config.idlePingMs / 1_000);
     return upgrade(request, { subprotocol, idleTimeoutSeconds }, {
       opened: (socket) => {
@@ -209,14 +228,15 @@ export class MessagingServer {
           this.#sessions.delete(session);
           this.#confirmations.leave(session);
         }
-        this.#admission.release(address);
+        this.#admission.release(address, remote);
       },
     });
   }
 
   async #checkStorage(): Promise<boolean> {
-    const check = this.store.database.answers();
-    return await withDeadline(this.#context.clock, check, READY_MS, false);
+    // However many ask, storage is asked once at a time.
+    this.#storageCheck ??= this.store.database.answers().finally(() => this.#storageCheck = null);
+    return await withDeadline(this.#context.clock, this.#storageCheck, READY_MS, false);
   }
 
   /** Looks after the sessions, and measures how late the event loop is. */
@@ -226,6 +246,7 @@ export class MessagingServer {
       const startedAt = performance.now();
       await sleep(clock, TICK_MS);
       this.metrics.loopLagSeconds.observe(Math.max(0, performance.now() - startedAt - TICK_MS) / 1_000);
+      this.#admission.sweep();
       const now = clock.monotonic();
       this.#confirmations.tick(now);
       for (const session of this.#sessions) {

@@ -9,10 +9,11 @@ import { TIMES } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import { sleep } from "../clock.ts";
 import { Serial } from "../serial.ts";
-import { type Store, unavailable } from "../store/mod.ts";
+import { type DeviceList, type Store, unavailable } from "../store/mod.ts";
 import { Depths } from "./depth.ts";
 import { Doorbell } from "./doorbell.ts";
 import { createRateLimits, type RateLimits } from "./rate_limits.ts";
+import { SharedReads } from "./shared_reads.ts";
 
 /** Everything that a use case needs. */
 export interface Core {
@@ -23,6 +24,8 @@ export interface Core {
   readonly rates: RateLimits;
   readonly doorbell: Doorbell;
   readonly depths: Depths;
+  /** Device lists as they are now, for requests that somebody may make by the hundred. */
+  readonly lists: SharedReads<DeviceList>;
   /** Changes of one device's registration and pool, one at a time. */
   readonly serial: Serial;
 }
@@ -43,6 +46,7 @@ export function createCore(config: Config, clock: Clock, metrics: Metrics, store
     rates: createRateLimits(config, clock),
     doorbell: new Doorbell(store.sessions, clock),
     depths: new Depths(config, store, clock),
+    lists: new SharedReads((userId) => store.devices.readList(userId)),
     serial: new Serial(clock, TIMES.storageDeadlineMs, SERIAL_WAITING_MAX),
   };
 }

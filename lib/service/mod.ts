@@ -25,6 +25,7 @@ import { unregister } from "./unregister.ts";
 export { type Core, createCore } from "./core.ts";
 export type { Listener } from "./doorbell.ts";
 export { Maintenance } from "./maintenance.ts";
+export { Budget } from "./rate_limits.ts";
 export type { LostReport, MailboxEntry } from "../store/mod.ts";
 export type { OwnDevice, Receiver } from "./receive.ts";
 export type { Registered } from "./register.ts";
@@ -38,6 +39,8 @@ export interface Service {
   sendMessage(from: Address, message: OutgoingMessage, settled: SendSettled): void | Promise<void>;
   sendMessages(from: Address, messages: OutgoingMessages): Promise<Accepted>;
   receive(address: Address, listener: Listener): Receiver;
+  /** Takes from what is borne with of a user, see `session/patience.ts`; returns whether there was as much left. */
+  bear(requester: Address, units: number): boolean;
 }
 
 /** Binds the use cases to what they work with. */
@@ -50,5 +53,6 @@ export function createService(core: Core): Service {
     sendMessage: (from, message, settled) => sendMessage(core, from, message, settled),
     sendMessages: (from, messages) => sendMessages(core, from, messages),
     receive: (address, listener) => new Receiver(core, address, listener),
+    bear: ({ userId }, units) => core.rates.refusals.claim(userId, units) === 0,
   };
 }

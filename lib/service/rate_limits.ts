@@ -28,11 +28,17 @@ export class Budget {
    * @throws {RequestError} `rate_limited` with the time to wait; then nothing was taken.
    */
   take(key: string, cost = 1): void {
-    if (this.rate === null) return;
+    const waitMs = this.claim(key, cost);
+    if (waitMs > 0) throw rateLimited(this.what, waitMs);
+  }
+
+  /** As `take`, but returns how long to wait, in milliseconds: 0 if it was taken. */
+  claim(key: string, cost = 1): number {
+    if (this.rate === null) return 0;
     const bucket = this.#filled(key, this.rate);
     const waitMs = this.#waitMs(bucket, cost, this.rate);
-    if (waitMs > 0) throw rateLimited(this.what, waitMs);
-    bucket.tokens -= cost;
+    if (waitMs === 0) bucket.tokens -= cost;
+    return waitMs;
   }
 
   /**
@@ -41,15 +47,25 @@ export class Budget {
    * @throws {RequestError} as `take` does.
    */
   require(key: string, cost = 1): void {
-    // Nobody who is refused elsewhere makes a bucket: one that is not there is full.
-    if (this.rate === null || !this.#buckets.has(key)) return;
-    const waitMs = this.#waitMs(this.#filled(key, this.rate), cost, this.rate);
+    const waitMs = this.waitMs(key, cost);
     if (waitMs > 0) throw rateLimited(this.what, waitMs);
   }
 
   /** Takes what something turned out to cost: it is done already, so the bucket may be overdrawn. */
   charge(key: string, cost: number): void {
     if (this.rate !== null && cost > 0) this.#filled(key, this.rate).tokens -= cost;
+  }
+
+  /** As `require`, but returns how long to wait, in milliseconds: 0 if there is enough. */
+  waitMs(key: string, cost = 1): number {
+    // Nobody who is refused elsewhere makes a bucket: one that is not there is full.
+    if (this.rate === null || !this.#buckets.has(key)) return 0;
+    return this.#waitMs(this.#filled(key, this.rate), cost, this.rate);
+  }
+
+  /** How long until half of a bucket is there again, in milliseconds. */
+  waitForHalfMs(key: string): number {
+    return this.rate === null ? 0 : this.waitMs(key, this.rate.burst / 2);
   }
 
   /** Forgets the buckets that are full again. Call it now and then. */
@@ -96,9 +112,14 @@ export interface RateLimits {
   readonly preKeys: Budget;
   readonly claims: Budget;
   readonly requests: Budget;
+  /** What is refused without any cost to the others. */
+  readonly refusals: Budget;
 }
 
-type Rates = Pick<Config, "rateSends" | "ratePair" | "ratePreKeys" | "rateClaims" | "rateRequests">;
+type Rates = Pick<
+  Config,
+  "rateSends" | "ratePair" | "ratePreKeys" | "rateClaims" | "rateRequests" | "rateRefusals"
+>;
 
 /** Makes the budgets. */
 export function createRateLimits(rates: Rates, clock: Clock): RateLimits {
@@ -108,5 +129,6 @@ export function createRateLimits(rates: Rates, clock: Clock): RateLimits {
     preKeys: new Budget(rates.ratePreKeys, "prekey requests for this device", clock),
     claims: new Budget(rates.rateClaims, "prekeys", clock),
     requests: new Budget(rates.rateRequests, "requests", clock),
+    refusals: new Budget(rates.rateRefusals, "refused requests", clock),
   };
 }

@@ -14,7 +14,7 @@ import type { Core } from "./core.ts";
  */
 export async function requestDevices(core: Core, requester: Address, userId: string): Promise<UserDevice[]> {
   core.rates.requests.take(requester.userId);
-  const { devices } = await core.store.devices.readList(userId);
+  const { devices } = await core.lists.read(userId);
   if (devices.size === 0) throw new RequestError("unknown_user");
   return [...devices.values()];
 }

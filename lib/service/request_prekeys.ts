@@ -27,12 +27,16 @@ export async function requestPreKeys(
   const { userId, knownDeviceIds, claimId } = request;
   requireCount("KnownDeviceIDs", knownDeviceIds.length, core.config.knownDevicesMax);
   // Somebody who has nothing left is not looked anything up for; what a claim was given before costs a request only.
-  if (claimId === undefined) core.rates.claims.require(requester.userId);
-  else core.rates.requests.take(requester.userId);
-  const { devices } = await core.store.devices.readList(userId);
-  if (devices.size === 0) throw new RequestError("unknown_user");
+  if (claimId === undefined) {
+    core.rates.claims.require(requester.userId);
+    core.rates.requests.require(requester.userId);
+  } else core.rates.requests.take(requester.userId);
+  const { devices } = await core.lists.read(userId);
   const known = new Set(knownDeviceIds);
   const wanted = [...devices.keys()].filter((deviceId) => !known.has(deviceId));
+  // No key pays for it, and yet it was looked up.
+  if (claimId === undefined && wanted.length === 0) core.rates.requests.take(requester.userId);
+  if (devices.size === 0) throw new RequestError("unknown_user");
   const claim = claimId === undefined ? null : { requester, claimId };
   const addresses = wanted.map((deviceId) => ({ userId, deviceId }));
   const before: (TakenBundle | null)[] = claim === null
@@ -41,7 +45,12 @@ export async function requestPreKeys(
       claim,
       addresses.map((address) => [address, devices.get(address.deviceId)?.epoch]),
     );
-  pay(core, requester, addresses.filter((_, i) => !before[i]));
+  try {
+    pay(core, requester, addresses.filter((_, i) => !before[i]));
+  } catch (error) {
+    if (claimId === undefined) core.rates.requests.claim(requester.userId); // it was looked up as well
+    throw error;
+  }
   const bundles = await Promise.all(addresses.map((address, i) => {
     const known = before[i];
     return known ? { ...address, ...known } : takeBundle(core, address, claim);

@@ -114,12 +114,17 @@ export class Delivery {
     this.pump();
   }
 
-  /** The client has the message with this sequence for good. Unknown sequences are ignored. */
-  acknowledge(sequence: number): void {
+  /**
+   * The client has the message with this sequence for good.
+   *
+   * @returns whether there is such a message under way; if not, nothing was done.
+   */
+  acknowledge(sequence: number): boolean {
     const underWay = this.#window.acknowledge(sequence);
-    if (underWay === undefined) return;
+    if (underWay === undefined) return false;
     this.receiver.acknowledge(underWay.entry, underWay.wasRead);
     this.pump();
+    return true;
   }
 
   /** The client won't take the message with this sequence: others need not wait for it. */

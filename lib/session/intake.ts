@@ -10,6 +10,7 @@ import { CLIENT_SEQUENCE_MAX, CLOSE, type Codec, type Envelope, TYPE } from "../
 import { handle, type Reply, type Requester } from "./commands.ts";
 import { incident } from "./incident.ts";
 import type { Outbox } from "./outbox.ts";
+import type { Patience } from "./patience.ts";
 
 /** When to try again a request that came while too many others were under way. */
 const BUSY_RETRY_MS = 1_000;
@@ -30,6 +31,7 @@ export class Intake {
     private readonly requester: Requester,
     private readonly codec: Codec,
     private readonly outbox: Outbox,
+    private readonly patience: Patience,
     private readonly refused: (sequence: number) => void,
   ) {}
 
@@ -71,7 +73,7 @@ export class Intake {
           `more than ${QUEUES.unansweredCloseMax} unanswered requests`,
         );
       }
-      const reply = this.#reply(envelope.sequence);
+      const reply = this.#reply(envelope.sequence, envelope.payload.length);
       return asksNothing ? reply.send() : reply.fail(rateLimited("requests under way", BUSY_RETRY_MS));
     }
     if (asksNothing) return this.#carryOut(envelope);
@@ -81,7 +83,7 @@ export class Intake {
   }
 
   #carryOut({ sequence, type, payload }: Envelope): void {
-    const reply = this.#reply(sequence);
+    const reply = this.#reply(sequence, payload.length);
     // What is no request carries the sequence of a message of the server.
     if (!isNoRequest(type) && (sequence === 0 || sequence > CLIENT_SEQUENCE_MAX)) {
       return reply.fail(new RequestError("unmarshal", `sequence must be from 1 to ${CLIENT_SEQUENCE_MAX}`));
@@ -113,7 +115,7 @@ export class Intake {
     }
   }
 
-  #reply(sequence: number): Reply {
+  #reply(sequence: number, bytes: number): Reply {
     const { outbox } = this;
     return {
       get isCongested(): boolean {
@@ -125,7 +127,9 @@ export class Intake {
       },
       fail: (error) => {
         this.#unanswered--;
-        this.outbox.refuse(sequence, error instanceof RequestError ? error : incident(error));
+        const refusal = error instanceof RequestError ? error : incident(error);
+        this.outbox.refuse(sequence, refusal);
+        this.patience.refused(refusal.error, bytes);
       },
     };
   }

@@ -16,9 +16,11 @@ import { Announcements } from "./announcements.ts";
 import type { Requester } from "./commands.ts";
 import type { SessionContext } from "./context.ts";
 import { Delivery } from "./delivery.ts";
+import { bytesOf } from "./frame.ts";
 import { incident } from "./incident.ts";
 import { Intake } from "./intake.ts";
 import { Outbox } from "./outbox.ts";
+import { Patience } from "./patience.ts";
 import { PreKeysNotice } from "./prekeys_notice.ts";
 import type { Socket } from "./socket.ts";
 
@@ -44,6 +46,7 @@ export class Session implements Listener, Requester {
   readonly #delivery: Delivery;
   readonly #preKeysNotice: PreKeysNotice;
   readonly #announcements: Announcements;
+  readonly #patience: Patience;
   #state: State = "open";
   #isRegistrationKnown = false;
   #lookAt: number;
@@ -58,10 +61,13 @@ export class Session implements Listener, Requester {
     private readonly codec: Codec,
     public expiresAt: number | null,
   ) {
-    const { service, clock, config, metrics } = context;
+    const { service, clock, config, metrics, metrics: { counts } } = context;
     this.service = service;
     this.#outbox = new Outbox(socket, codec, clock, metrics);
-    this.#intake = new Intake(this, codec, this.#outbox, (sequence) => this.#delivery.refuse(sequence));
+    const flooded = () => this.close(CLOSE.flooding, "too many refused requests");
+    this.#patience = new Patience((units) => service.bear(address, units), flooded);
+    const refused = (sequence: number) => this.#delivery.refuse(sequence);
+    this.#intake = new Intake(this, codec, this.#outbox, this.#patience, refused);
     this.#preKeysNotice = new PreKeysNotice(config, this.#outbox, clock);
     this.#receiver = service.receive(address, this);
     this.#announcements = new Announcements(context, codec, this.#outbox, this.#receiver);
@@ -69,7 +75,7 @@ export class Session implements Listener, Requester {
       void this.#announcements.queueIsEmpty(this.#delivery.epoch);
     });
     this.#lookAt = this.#nextLook();
-    metrics.counts.connectionsOpened++;
+    counts.connectionsOpened++;
     void this.#open();
   }
 
@@ -82,21 +88,14 @@ export class Session implements Listener, Requester {
   receive(data: Uint8Array | string): void {
     this.#receivedAt = this.context.clock.monotonic();
     if (this.#state === "closed") return;
+    // Whoever goes on all the same is not waited for: to read it costs the others something.
+    if (this.#patience.isOver) return this.socket.close(CLOSE.flooding, "");
     this.context.metrics.counts.framesReceived++;
     try {
-      if (typeof data === "string") {
-        throw new ProtocolViolation(CLOSE.unsupportedData, "only binary messages");
-      }
-      const { frameBytesMax } = this.context.config;
-      if (data.length > frameBytesMax) {
-        throw new ProtocolViolation(CLOSE.messageTooBig, `at most ${frameBytesMax} bytes`);
-      }
-      if (data.length === 0) {
-        throw new ProtocolViolation(CLOSE.protocolError, "a message without an envelope");
-      }
+      const bytes = bytesOf(data, this.context.config.frameBytesMax);
       this.#announcements.confirm();
-      for (let offset = 0; offset < data.length;) {
-        const envelope = decodeEnvelope(data, offset, this.codec.version);
+      for (let offset = 0; offset < bytes.length && !this.#patience.isOver;) {
+        const envelope = decodeEnvelope(bytes, offset, this.codec.version);
         offset += HEADER_BYTES + envelope.payload.length;
         this.#take(envelope);
       }
@@ -208,7 +207,7 @@ export class Session implements Listener, Requester {
   #take(envelope: Envelope): void {
     // Acknowledgements depend on nothing that comes before them, and nothing waits for them.
     if (envelope.type === TYPE.ack && envelope.payload.length === 0) {
-      this.#delivery.acknowledge(envelope.sequence);
+      if (!this.#delivery.acknowledge(envelope.sequence)) this.#patience.ignored();
     } else if (this.#state === "open") this.#intake.take(envelope);
   }
 

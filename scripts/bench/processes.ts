@@ -19,6 +19,9 @@ export const ENVIRONMENT = {
   RATE_PREKEYS: "off",
   RATE_CLAIMS: "off",
   RATE_REQUESTS: "off",
+  RATE_CONNECTIONS: "off",
+  RATE_USER_CONNECTIONS: "off",
+  RATE_TAKEOVERS: "off",
   MAILBOX_MESSAGES_MAX: "1000000",
   MAILBOX_BYTES_MAX: "1GiB",
 } as const;
@@ -163,9 +166,14 @@ async function start(
  * Starts the server.
  *
  * @param folder where its database is; goes with it.
+ * @param settings by environment variable.
  */
-export function startServer(folder: Folder, inspect = false): Promise<Target> {
-  const env = { ...ENVIRONMENT, KV_PATH: databasePath(folder) };
+export function startServer(
+  folder: Folder,
+  inspect = false,
+  settings: Readonly<Record<string, string>> = ENVIRONMENT,
+): Promise<Target> {
+  const env = { ...settings, KV_PATH: databasePath(folder) };
   return start("server", { program: "../../main.ts", inspect }, env, folder);
 }
 
@@ -181,6 +189,11 @@ export function startRelay(): Promise<Target> {
 /** How the relay gathers may be chosen, to compare: `BENCH_RELAY=--microtask`. */
 function relayArguments(): readonly string[] {
   return (Deno.env.get("BENCH_RELAY") ?? "").split(" ").filter((word) => word !== "");
+}
+
+/** Starts a program of `scripts/`, which says `listening on ws://…` when it is under way. */
+export function startProgram(name: string, program: string, words: readonly string[]): Promise<Target> {
+  return start(name, { program, inspect: false, arguments: words }, {}, null);
 }
 
 /** Starts the bare WebSocket server. */

@@ -147,3 +147,18 @@ Deno.test("RATE_REQUESTS counts Registers and Unregisters, and nothing of a refu
   clock.advance(ms);
   await bob.connection.register(keysOf(2, { preKeys: [] }));
 });
+
+Deno.test("RATE_REQUESTS counts a RequestPreKeys that gives no key, and none that gives one", async () => {
+  const clock = new AdvancingClock();
+  await using server = await startServer({ RATE_REQUESTS: "0.1/s:3" }, { clock });
+  await using bob = await Device.join(server);
+  await using alice = await Device.connect(server);
+  const { userId } = bob.address;
+  for (let i = 0; i < 5; i++) await alice.connection.requestPreKeys(userId);
+  await refusal(101, alice.connection.requestPreKeys(crypto.randomUUID()));
+  for (let i = 0; i < 2; i++) assert.deepEqual(await alice.connection.requestPreKeys(userId, [1]), []);
+  const ms = await waitMs(alice.connection.requestPreKeys(userId, [1]));
+  await waitMs(alice.connection.requestPreKeys(crypto.randomUUID()));
+  clock.advance(ms);
+  assert.equal((await alice.connection.requestPreKeys(userId)).length, 1);
+});

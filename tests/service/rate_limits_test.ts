@@ -143,10 +143,12 @@ Deno.test("createRateLimits() gives each budget its own setting and name", () =>
       RATE_PREKEYS: "1/s:3",
       RATE_CLAIMS: "1/s:4",
       RATE_REQUESTS: "1/s:5",
+      RATE_REFUSALS: "1/s:6",
     }),
     new ManualClock(),
   );
-  const budgets = [limits.sends, limits.pair, limits.preKeys, limits.claims, limits.requests];
+  const { sends, pair, preKeys, claims, requests, refusals } = limits;
+  const budgets = [sends, pair, preKeys, claims, requests, refusals];
   budgets.forEach((budget, i) => {
     budget.take("a", i + 1);
     assert.equal(waitOf(() => budget.take("a")), 1_000);
@@ -157,4 +159,18 @@ Deno.test("require() makes no bucket, so that what is refused can't push the buc
   const budget = new Budget({ perSecond: 1, burst: 3 }, "things", new ManualClock());
   for (let i = 0; i < 100; i++) budget.require(`${i}`, 3);
   assert.equal(budget.size, 0);
+});
+
+Deno.test("claim() takes or tells the wait, waitMs() takes nothing, and waitForHalfMs() looks for half a bucket", () => {
+  const clock = new ManualClock();
+  const budget = new Budget({ perSecond: 1, burst: 10 }, "things", clock);
+  assert.equal(budget.waitForHalfMs("a"), 0);
+  assert.equal(budget.claim("a", 10), 0);
+  assert.equal(budget.claim("a"), 1_000);
+  assert.equal(budget.waitMs("a", 2), 2_000);
+  assert.equal(budget.waitForHalfMs("a"), 5_000);
+  clock.advance(5_000);
+  assert.equal(budget.waitForHalfMs("a"), 0);
+  assert.equal(budget.claim("a", 5), 0);
+  assert.equal(new Budget(null, "things", clock).waitForHalfMs("a"), 0);
 });

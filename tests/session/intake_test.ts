@@ -10,6 +10,7 @@ import { type ClientMessage, decodeEnvelope, v1 } from "../../lib/protocol/mod.t
 import type { Service } from "../../lib/service/mod.ts";
 import { Intake } from "../../lib/session/intake.ts";
 import { Outbox } from "../../lib/session/outbox.ts";
+import { Patience } from "../../lib/session/patience.ts";
 import { outgoing } from "../service/open_core.ts";
 import { newAddress } from "../store/open_store.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -31,13 +32,16 @@ class Opened {
   #sequence = 0;
 
   constructor() {
-    const outbox = new Outbox(this.socket, v1, new ManualClock(), new Metrics());
+    const clock = new ManualClock();
+    const outbox = new Outbox(this.socket, v1, clock, new Metrics());
+    const patience = new Patience(() => true, () => {});
     const service: Service = {
       register: () => assert.fail("not here"),
       requestPreKeys: () => assert.fail("not here"),
       requestDevices: () => assert.fail("not here"),
       sendMessages: () => assert.fail("not here"),
       receive: () => assert.fail("not here"),
+      bear: () => assert.fail("not here"),
       unregister: () => new Promise((resolve) => this.underWay.push(resolve)),
       sendMessage: (_from, { ciphertext }, settled) => {
         this.takenUp.push(new TextDecoder().decode(ciphertext));
@@ -46,7 +50,7 @@ class Opened {
       },
     };
     const requester = { address: newAddress(), service, registered: () => {} };
-    this.intake = new Intake(requester, v1, outbox, () => {});
+    this.intake = new Intake(requester, v1, outbox, patience, () => {});
     this.intake.start();
   }
 
