@@ -13,7 +13,7 @@ import { flagOf, type Setting, SETTINGS } from "./lib/settings.ts";
 import { signingSecret, signToken } from "./lib/identity/mod.ts";
 import { configureLog, logger } from "./lib/log.ts";
 import { createServer } from "./lib/mod.ts";
-import { ListenError } from "./lib/server/listen.ts";
+import { ListenError } from "./lib/server/listen_error.ts";
 import { DatabaseError, loadSecret, openDatabase } from "./lib/store/mod.ts";
 import { VERSION } from "./lib/version.ts";
 

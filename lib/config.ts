@@ -56,6 +56,9 @@ function checkTogether(config: Config, wrong: ReadonlySet<string>): string[] {
         "use HOST=127.0.0.1, or AUTH_MODE=local, or set AUTH_NONE_I_UNDERSTAND=yes",
     );
   }
+  if (config.onDeploy && config.wsEngine !== "deno") {
+    problems.push(`WS_ENGINE: found "${config.wsEngine}", allowed: deno, the only one on Deno Deploy`);
+  }
   if (config.preKeysLow > config.preKeysMax) {
     problems.push(
       `PREKEYS_LOW: found ${config.preKeysLow}, allowed: at most PREKEYS_MAX (${config.preKeysMax})`,

@@ -13,11 +13,11 @@ import { Session, type SessionContext } from "../session/mod.ts";
 import { createStore, Database, loadSecret, openDatabase, type Store } from "../store/mod.ts";
 import { Admission } from "./admission.ts";
 import { drain } from "./drain.ts";
+import type { Asked, Connected, Engine, Upgrade } from "./engine.ts";
 import { listen } from "./listen.ts";
 import { type Offer, readOffer } from "./offer.ts";
 import { Refusal } from "./refusal.ts";
 import { READY_MS, serveRoute } from "./routes.ts";
-import { upgrade } from "./websocket.ts";
 
 const log = logger("server");
 
@@ -38,11 +38,9 @@ export interface ServerOptions {
 /** A server that listens. */
 export class MessagingServer {
   readonly #sessions = new Set<Session>();
-  readonly #http: Deno.HttpServer<Deno.NetAddr>;
   readonly #admission: Admission;
   readonly #maintenance: Maintenance;
   readonly #context: SessionContext;
-  readonly #stopped = new AbortController();
   #isDraining = false;
   #draining: Promise<void> | null = null;
 
@@ -53,12 +51,13 @@ export class MessagingServer {
     private readonly store: Store,
     authenticator: ConstructorParameters<typeof Admission>[1],
     private readonly ownsDatabase: boolean,
+    private readonly engine: Engine,
+    private readonly stopped: AbortController,
   ) {
     const core = createCore(config, clock, metrics, store);
     this.#context = { service: createService(core), clock, config, metrics };
     this.#admission = new Admission(config, authenticator);
     this.#maintenance = new Maintenance(core);
-    this.#http = this.#listen();
     this.#tick();
   }
 
@@ -84,6 +83,12 @@ export class MessagingServer {
       });
       const store = await createStore(database, metrics);
       const authenticator = await createAuthenticator(config, clock, () => loadSecret(database));
+      const stopped = new AbortController();
+      const engine = await listen(
+        config,
+        (asked, remoteHost, upgrade) => server.#serve(asked, remoteHost, upgrade),
+        stopped.signal,
+      );
       const server: MessagingServer = new MessagingServer(
         config,
         clock,
@@ -91,11 +96,14 @@ export class MessagingServer {
         store,
         authenticator,
         options.kv === undefined,
+        engine,
+        stopped,
       );
-      log.info("listening on {url}, database {database}, AUTH_MODE={mode}", {
+      log.info("listening on {url}, database {database}, AUTH_MODE={mode}, WS_ENGINE={engine}", {
         url: server.url,
         database: database.description,
         mode: config.authMode,
+        engine: config.wsEngine,
       });
       if (config.authMode === "none") {
         log.warn(
@@ -111,7 +119,7 @@ export class MessagingServer {
 
   /** Where clients connect, without the path. */
   get url(): string {
-    const { hostname, port } = this.#http.addr;
+    const { hostname, port } = this.engine.address;
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
     return `${this.config.tlsCertFile === undefined ? "ws" : "wss"}://${host}:${port}`;
   }
@@ -123,7 +131,7 @@ export class MessagingServer {
 
   /** Resolves when the server has stopped listening; rejects if it lost its listener. */
   get finished(): Promise<void> {
-    return this.#http.finished;
+    return this.engine.finished;
   }
 
   /** Stops: nothing new comes in, what was accepted is stored, and every client is told to reconnect. */
@@ -133,46 +141,40 @@ export class MessagingServer {
       sessions: this.#sessions,
       writer: this.store.writer,
       clock: this.#context.clock,
-      shutdown: () => this.#http.shutdown(),
+      shutdown: () => this.engine.shutdown(),
     }).finally(() => {
-      this.#stopped.abort();
+      this.stopped.abort();
       this.#maintenance.stop();
       if (this.ownsDatabase) this.store.database.close();
     });
     return this.#draining;
   }
 
-  #listen(): Deno.HttpServer<Deno.NetAddr> {
-    const onError = (error: unknown) => {
+  async #serve<T>(asked: Asked, remoteHost: string | null, upgrade: Upgrade<T>): Promise<Response | T> {
+    try {
+      const status = { isDraining: this.#isDraining, checkStorage: () => this.#checkStorage() };
+      const context = { config: this.config, metrics: this.metrics, status };
+      return await serveRoute(asked, remoteHost, context) ?? await this.#connect(asked, upgrade);
+    } catch (error) {
+      if (error instanceof Refusal) {
+        Metrics.count(this.metrics.refusals, error.status);
+        return error.toResponse();
+      }
       log.error("a request failed: {reason}", {
         reason: error instanceof Error ? error.stack : String(error),
       });
       return new Refusal("internal", "a fault of the server").toResponse();
-    };
-    return listen(this.config, onError, (request, info) => this.#serve(request, info));
-  }
-
-  async #serve(request: Request, { remoteAddr }: Deno.ServeHandlerInfo): Promise<Response> {
-    const remoteHost = "hostname" in remoteAddr ? remoteAddr.hostname : null;
-    try {
-      const status = { isDraining: this.#isDraining, checkStorage: () => this.#checkStorage() };
-      const context = { config: this.config, metrics: this.metrics, status };
-      return await serveRoute(request, remoteHost, context) ?? await this.#connect(request);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      Metrics.count(this.metrics.refusals, error.status);
-      return error.toResponse();
     }
   }
 
-  async #connect(request: Request): Promise<Response> {
-    const offer = readOffer(request);
-    const origin = request.headers.get("origin");
+  async #connect<T>(asked: Asked, upgrade: Upgrade<T>): Promise<T> {
+    const offer = readOffer(asked);
+    const origin = asked.headers.get("origin");
     this.#requireServing();
     const { expiresAt } = await this.#admission.admit(offer, origin);
     try {
       this.#requireServing(); // it may have begun to stop while the token was verified
-      return this.#upgrade(request, offer, expiresAt);
+      return upgrade(offer.subprotocol, this.#connected(offer, expiresAt));
     } catch (error) {
       this.#admission.release(offer.address);
       throw error;
@@ -183,21 +185,19 @@ export class MessagingServer {
     if (this.#isDraining) throw new Refusal("draining", "the server is stopping", DRAINING_RETRY_SECONDS);
   }
 
-  #upgrade(request: Request, { address, codec, subprotocol }: Offer, expiresAt: number | null): Response {
-    const idleTimeoutSeconds = Math.ceil(this.config.idlePingMs / 1_000);
-    return upgrade(request, { subprotocol, idleTimeoutSeconds }, {
+  #connected({ address, codec }: Offer, expiresAt: number | null): Connected {
+    return {
       opened: (socket) => {
         const session = new Session(this.#context, socket, address, codec, expiresAt);
         if (this.#isDraining) session.close(CLOSE.goingAway, "the server is stopping");
         else this.#sessions.add(session);
         return session;
       },
-      stopped: this.#stopped.signal,
       ended: (session) => {
         if (session !== null) this.#sessions.delete(session);
         this.#admission.release(address);
       },
-    });
+    };
   }
 
   async #checkStorage(): Promise<boolean> {

@@ -61,7 +61,7 @@ export class Session implements Listener, Requester {
     const { service, clock, config, metrics } = context;
     this.service = service;
     this.#outbox = new Outbox(socket, codec, clock, metrics);
-    this.#intake = new Intake(this, codec, this.#outbox, () => metrics.counts.messagesRefused++);
+    this.#intake = new Intake(this, codec, this.#outbox, () => metrics.counts.messagesRefused++, socket);
     this.#preKeysNotice = new PreKeysNotice(config, this.#outbox, clock);
     this.#receiver = service.receive(address, this);
     this.#announcements = new Announcements(context, codec, this.#outbox, this.#receiver);
