@@ -7,7 +7,6 @@ import type { Socket } from "node:net";
 
 /** One end of a connection. */
 export class WebSocket {
-  static readonly OPEN: 1;
   readonly readyState: 0 | 1 | 2 | 3;
   /** Bytes that wait in this process. */
   readonly bufferedAmount: number;
@@ -23,13 +22,15 @@ export class WebSocket {
   on(event: "message", listener: (bytes: ArrayBuffer, isBinary: boolean) => void): this;
   on(event: "close", listener: (code: number) => void): this;
   /** What the peer did wrong, or the network; `close` follows. */
-  on(event: "error", listener: (error: Error & { readonly code?: string }) => void): this;
+  on(event: "error", listener: (error: Error) => void): this;
 }
 
 /** What makes connections of upgrades. */
-export class WebSocketServer {
+export class WebSocketServer<T extends WebSocket> {
   constructor(options: {
     readonly noServer: true;
+    /** What is made of each connection. */
+    readonly WebSocket: new () => T;
     readonly clientTracking: boolean;
     readonly perMessageDeflate: false;
     /** Bytes of a message, all its fragments together. */
@@ -48,6 +49,6 @@ export class WebSocketServer {
     request: IncomingMessage,
     socket: Socket,
     head: Uint8Array,
-    upgraded: (webSocket: WebSocket) => void,
+    upgraded: (webSocket: T) => void,
   ): void;
 }

@@ -9,6 +9,7 @@ import { WebSocketServer } from "ws";
 import type { Config } from "../../config.ts";
 import { CLOSE_MS, type Connected } from "../engine.ts";
 import { Corks } from "./corks.ts";
+import { StrictWebSocket } from "./strict_web_socket.ts";
 import { WsSocket } from "./ws_socket.ts";
 
 /** The most pieces of one message, be it packets or fragments: one of 1 MiB comes in under a thousand packets. */
@@ -30,7 +31,7 @@ export interface Handshake {
 export class WsConnections {
   readonly #sockets = new Set<WsSocket>();
   readonly #corks = new Corks();
-  readonly #server: WebSocketServer;
+  readonly #server: WebSocketServer<StrictWebSocket>;
   readonly #ticking: ReturnType<typeof setInterval>;
   /** Echoed in the handshake that is under way: one call, start to end. */
   #subprotocol: string | null = null;
@@ -38,6 +39,7 @@ export class WsConnections {
   constructor({ frameBytesMax, idlePingMs }: Config) {
     this.#server = new WebSocketServer({
       noServer: true,
+      WebSocket: StrictWebSocket,
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: frameBytesMax,

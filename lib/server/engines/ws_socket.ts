@@ -5,32 +5,23 @@
  * @module
  */
 import type { Socket as TcpSocket } from "node:net";
-import type { WebSocket } from "./ws.d.ts";
 import { logger } from "../../log.ts";
 import { CLOSE } from "../../protocol/mod.ts";
 import type { Session, Socket } from "../../session/mod.ts";
 import { ABNORMAL, CLOSE_MS, type Connected, countedCode, cutReason } from "../engine.ts";
 import type { Corks } from "./corks.ts";
+import type { StrictWebSocket } from "./strict_web_socket.ts";
 
 const log = logger("server");
 
 /** As in `WebSocket.OPEN`. */
 const OPEN = 1;
 
-/** The code that a peer is told which broke the rules, where it is not 1002. */
-const CODE_OF_ERROR: Readonly<Record<string, number>> = {
-  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: CLOSE.messageTooBig,
-  WS_ERR_INVALID_UTF8: 1007,
-  WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
-};
-
 /** One connection, from its handshake on. */
 export class WsSocket implements Socket {
   readonly #session: Session | null = null;
   #hasEnded = false;
   #isPaused = false;
-  /** The code of our close, if we began it for what the peer did wrong. */
-  #code: number | null = null;
   /** When something last came, or reading began again; and how many bytes had come by then. */
   #heardAt = performance.now();
   #bytesRead = 0;
@@ -39,7 +30,7 @@ export class WsSocket implements Socket {
 
   /** @param gone told when nothing is left of it. */
   constructor(
-    private readonly webSocket: WebSocket,
+    private readonly webSocket: StrictWebSocket,
     private readonly tcp: TcpSocket,
     private readonly corks: Corks,
     private readonly connected: Connected,
@@ -50,8 +41,8 @@ export class WsSocket implements Socket {
       this.#guarded(() => {
         this.#session?.receive(isBinary ? new Uint8Array(data) : "");
       }));
-    webSocket.on("error", ({ code = "" }) => this.#guarded(() => this.#failed(code)));
-    webSocket.on("close", (code) => this.#guarded(() => this.#end(this.#code ?? code)));
+    webSocket.on("error", () => this.#guarded(() => this.#failed()));
+    webSocket.on("close", (code) => this.#guarded(() => this.#end(webSocket.fault ?? code)));
     // A peer that has said all, and does not read, would otherwise stay.
     tcp.once("end", () => this.#beginToWait());
     try {
@@ -113,11 +104,10 @@ export class WsSocket implements Socket {
   }
 
   /** The peer broke the rules of WebSockets, and is being told so; or the network failed. */
-  #failed(code: string): void {
-    if (code.startsWith("WS_ERR_")) this.#code = CODE_OF_ERROR[code] ?? CLOSE.protocolError;
+  #failed(): void {
     this.#beginToWait();
     // Nothing can be sent any more, so the session need not wait for the peer.
-    this.#session?.closed(this.#code ?? ABNORMAL);
+    this.#session?.closed(countedCode(this.webSocket.fault ?? ABNORMAL));
   }
 
   #beginToWait(): void {
