@@ -75,7 +75,7 @@ export function askedOf(request: IncomingMessage): Asked {
     headers.append(rawHeaders[i] ?? "", rawHeaders[i + 1] ?? "");
   }
   // Most targets are a path; a proxy may send the whole URL.
-  const url = target.startsWith("/") ? `http://${headers.get("host") ?? ""}${target}` : target;
+  const url = target.startsWith("/") ? `http://${headers.get("host") || "localhost"}${target}` : target;
   return { method, url, headers };
 }
 

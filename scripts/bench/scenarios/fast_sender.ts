@@ -94,7 +94,14 @@ function endless(): { first: Uint8Array; others: Uint8Array } {
 function messages(recipient: string): { first: Uint8Array; others: Uint8Array } {
   const message = {
     type: "user_message",
-    message: { to: { userId: recipient, deviceId: 1 }, ciphertext: new Uint8Array(CIPHERTEXT_BYTES) },
+    message: {
+      to: { userId: recipient, deviceId: 1 },
+      messageId: new Uint8Array(16),
+      ciphertext: new Uint8Array(CIPHERTEXT_BYTES),
+      transient: false,
+      retry: false,
+      ttlSeconds: 0,
+    },
   } as const;
   const bytes = frame(FINAL | OPCODE.binary, v2.encodeClientMessage(message, 1));
   return { first: bytes, others: bytes };
