@@ -45,7 +45,7 @@ export function createHttpServer(config: Config): Server {
     : createTlsServer({ ...options, ...certificate, handshakeTimeout: TLS_HANDSHAKE_MS });
   http.maxConnections = config.connectionsMax + OTHERS_MAX;
   http.on("clientError", (error: Error & { readonly code?: string }, tcp: TcpSocket) => {
-    answerUpgrade(tcp, new Response(null, { status: statusOf(error.code) }));
+    answerUpgrade(tcp, new Response(null, { status: statusOf(error.code) })).catch(() => tcp.destroy());
   });
   return http;
 }

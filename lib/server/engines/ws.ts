@@ -11,6 +11,7 @@ import type { Connected, Engine, Serve, Upgrade } from "../engine.ts";
 import { listenError } from "../listen_error.ts";
 import { Refusal } from "../refusal.ts";
 import { answerRequest, answerUpgrade, askedOf, createHttpServer, hostOf } from "./node_http.ts";
+import { ListenerWatch } from "./listener_watch.ts";
 import { WsConnections } from "./ws_connections.ts";
 
 const log = logger("server");
@@ -49,18 +50,21 @@ export async function listenWs(config: Config, serve: Serve, stopped: AbortSigna
     http.once("error", (error) => refused(listenError(config, error)));
     http.listen(config.port, config.host, listening);
   });
-  const finished = new Promise<void>((over, lost) => http.on("error", lost).once("close", over));
+  const at = http.address();
+  if (at === null || typeof at === "string") throw listenError(config, `${at} is no TCP address`);
+  const { promise: finished, resolve: over, reject: lost } = Promise.withResolvers<void>();
+  http.on("error", lost).once("close", over);
+  const watch = new ListenerWatch(http, at, lost);
   const stop = () => {
     connections.stop();
     http.closeAllConnections();
   };
   stopped.addEventListener("abort", stop, { once: true });
-  const at = http.address();
-  if (at === null || typeof at === "string") throw listenError(config, `${at} is no TCP address`);
   return {
     address: { hostname: at.address, port: at.port },
     finished,
     shutdown: async () => {
+      watch.stop();
       http.close();
       http.closeIdleConnections();
       await finished;
