@@ -178,6 +178,8 @@ const TOGETHER: readonly (readonly [what: string, env: Strings, problem: RegExp 
     { AUTH_MODE: "none", DENO_DEPLOYMENT_ID: "x" },
     /AUTH_MODE: none on Deno Deploy/,
   ],
+  ["another engine on Deno Deploy", { WS_ENGINE: "ws", DENO_DEPLOYMENT_ID: "x" }, /WS_ENGINE: found "ws"/],
+  ["another engine", { WS_ENGINE: "ws" }, null],
   ["no tokens, understood", { AUTH_MODE: "none", HOST: "0.0.0.0", AUTH_NONE_I_UNDERSTAND: "yes" }, null],
   ["a limit of low prekeys over the pool", { PREKEYS_LOW: "20", PREKEYS_MAX: "19" }, /PREKEYS_LOW: found 20/],
   ["a limit of low prekeys of all the pool", { PREKEYS_LOW: "19", PREKEYS_MAX: "19" }, null],
