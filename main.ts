@@ -14,7 +14,7 @@ import { flagOf, type Setting, SETTINGS } from "./lib/settings.ts";
 import { signingSecret, signToken } from "./lib/identity/mod.ts";
 import { configureLog, logger } from "./lib/log.ts";
 import { createServer } from "./lib/mod.ts";
-import { ListenError } from "./lib/server/listen.ts";
+import { ListenError } from "./lib/server/listen_error.ts";
 import { type Database, DatabaseError, loadSecret, openDatabase, scanAside } from "./lib/store/mod.ts";
 import { VERSION } from "./lib/version.ts";
 

@@ -67,6 +67,9 @@ function checkTogether(config: Config, wrong: ReadonlySet<string>, hasKvToken: b
     );
   }
   problems.push(...checkProvider(config, wrong));
+  if (config.onDeploy && config.wsEngine !== "deno") {
+    problems.push(`WS_ENGINE: found "${config.wsEngine}", allowed: deno, the only one on Deno Deploy`);
+  }
   if (config.preKeysLow > config.preKeysMax) {
     problems.push(
       `PREKEYS_LOW: found ${config.preKeysLow}, allowed: at most PREKEYS_MAX (${config.preKeysMax})`,

@@ -70,7 +70,9 @@ export const QUEUES = {
   laneWritesMax: 20_000,
   /** Bytes that wait in one lane of the writer. */
   laneBytesMax: 64 * MIB,
-  /** Requests of one connection that are not answered yet: above this they are refused … */
+  /** Requests of one connection that are not answered yet: from here on no more are read, where the engine can … */
+  unansweredBrake: 256,
+  /** … above this they are refused … */
   unansweredMax: 512,
   /** … and above this the connection is closed. */
   unansweredCloseMax: 1_024,

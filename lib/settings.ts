@@ -40,6 +40,12 @@ export const SETTINGS = {
     "certificate chain; makes the server speak TLS",
   ),
   tlsKeyFile: optional("TLS_KEY_FILE", text("a file in PEM format"), "private key of the certificate"),
+  wsEngine: setting(
+    "WS_ENGINE",
+    choice("deno", "ws"),
+    "deno",
+    "what reads HTTP and WebSockets: Deno itself, or the ws package (README, Which engine)",
+  ),
   metricsToken: optional(
     "METRICS_TOKEN",
     secretText(16),

@@ -192,6 +192,8 @@ const TOGETHER: readonly (readonly [what: string, env: Strings, problem: RegExp 
   ["KV Connect without its token", { KV_PATH: "http://127.0.0.1:4512" }, /KV_PATH.*DENO_KV_ACCESS_TOKEN/],
   ["KV Connect with its token", { KV_PATH: "http://127.0.0.1:4512", DENO_KV_ACCESS_TOKEN: "t" }, null],
   ["KV Connect on Deno Deploy, where it is not used", { KV_PATH: "http://k", DENO_DEPLOY: "1" }, null],
+  ["another engine on Deno Deploy", { WS_ENGINE: "ws", DENO_DEPLOYMENT_ID: "x" }, /WS_ENGINE: found "ws"/],
+  ["another engine", { WS_ENGINE: "ws" }, null],
   ["no tokens, understood", { AUTH_MODE: "none", HOST: "0.0.0.0", AUTH_NONE_I_UNDERSTAND: "yes" }, null],
   ["a limit of low prekeys over the pool", { PREKEYS_LOW: "20", PREKEYS_MAX: "19" }, /PREKEYS_LOW: found 20/],
   ["a limit of low prekeys of all the pool", { PREKEYS_LOW: "19", PREKEYS_MAX: "19" }, null],

@@ -4,6 +4,7 @@
  */
 import { type Address, parseDeviceId, parseUserId } from "../address.ts";
 import { type Codec, SUBPROTOCOLS, v1 } from "../protocol/mod.ts";
+import type { Asked } from "./engine.ts";
 import { Refusal } from "./refusal.ts";
 import { readPath } from "./request_path.ts";
 
@@ -27,7 +28,7 @@ const TOKEN_PREFIX = "bearer.";
  *
  * @throws {Refusal} `bad_host`, `not_found`, `bad_address`, `bad_version` or `upgrade_required`, in this order.
  */
-export function readOffer(request: Request): Offer {
+export function readOffer(request: Asked): Offer {
   const segments = /^\/([^/]+)\/([^/]+)\/?$/.exec(readPath(request));
   if (segments === null) throw new Refusal("not_found", "connections are at /<userID>/<deviceID>");
   const address = readAddress(segments[1] ?? "", segments[2] ?? "");
@@ -74,7 +75,7 @@ function chooseVersion(offered: readonly string[]): Pick<Offer, "codec" | "subpr
 }
 
 /** Deno's own check is laxer: it takes a POST, an old version, and fails badly without a key. */
-function requireUpgrade(request: Request): void {
+function requireUpgrade(request: Asked): void {
   const { headers, method } = request;
   const has = (name: string, word: string) =>
     (headers.get(name) ?? "").split(",").some((value) => value.trim().toLowerCase() === word);
@@ -90,7 +91,7 @@ function requireUpgrade(request: Request): void {
 }
 
 /** The header wins over the subprotocol, which is for browsers. */
-function readToken(request: Request, offered: readonly string[]): string | null {
+function readToken(request: Asked, offered: readonly string[]): string | null {
   const header = request.headers.get("authorization");
   if (header !== null) return /^bearer +(\S+)$/i.exec(header.trim())?.[1] ?? "";
   return offered.find((name) => name.startsWith(TOKEN_PREFIX))?.slice(TOKEN_PREFIX.length) ?? null;

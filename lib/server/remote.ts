@@ -68,7 +68,7 @@ export class Remotes {
   constructor(private readonly trusted: readonly IpBlock[]) {}
 
   /** See `Remote.key`. */
-  keyOf(request: Request, peer: string | null): string | null {
+  keyOf(request: Pick<Request, "headers">, peer: string | null): string | null {
     const { key, isUnnamedProxy } = remoteOf(peer, request.headers.get("x-forwarded-for"), this.trusted);
     if (isUnnamedProxy && !this.#hasWarned) {
       this.#hasWarned = true;

@@ -6,6 +6,7 @@ import { timingSafeEqual } from "node:crypto";
 import { type Config, isLoopback } from "../config.ts";
 import type { Metrics } from "../metrics.ts";
 import { VERSION } from "../version.ts";
+import type { Asked } from "./engine.ts";
 import { Refusal } from "./refusal.ts";
 import { readPath } from "./request_path.ts";
 
@@ -39,7 +40,7 @@ function text(body: string, status = 200, type = "text/plain; charset=utf-8"): R
 
 /** Serves what is not a connection, or `null` if the path is not one of these. */
 export async function serveRoute(
-  request: Request,
+  request: Asked,
   remoteHost: string | null,
   context: { readonly config: Config; readonly metrics: Metrics; readonly status: Status },
 ): Promise<Response | null> {
@@ -64,7 +65,7 @@ export async function serveRoute(
   }
 }
 
-function requireReader(request: Request, remoteHost: string | null, { metricsToken }: Config): void {
+function requireReader(request: Asked, remoteHost: string | null, { metricsToken }: Config): void {
   if (metricsToken !== undefined) {
     const presented = new TextEncoder().encode(request.headers.get("authorization") ?? "");
     const expected = new TextEncoder().encode(`Bearer ${metricsToken}`);

@@ -2,34 +2,26 @@
  * The server: listens, upgrades what is admitted, keeps the sessions, and stops without losing anything.
  * @module
  */
-import { type Clock, sleep, systemClock, withDeadline } from "../clock.ts";
+import { type Clock, sleep, systemClock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { createAuthenticator, type Identity } from "../identity/mod.ts";
+import { type Authenticator, createAuthenticator, type Identity } from "../identity/mod.ts";
 import { logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
 import { CLOSE } from "../protocol/mod.ts";
 import { createCore, createService, Maintenance } from "../service/mod.ts";
 import { Session, type SessionContext } from "../session/mod.ts";
 import { createStore, Database, loadSecret, openDatabase, type Store } from "../store/mod.ts";
-import { Admission } from "./admission.ts";
 import { drain } from "./drain.ts";
-import { HoldBack } from "./hold_back.ts";
+import type { Connected, Engine } from "./engine.ts";
+import { Entrance } from "./entrance.ts";
 import { listen } from "./listen.ts";
-import { Listener } from "./listener.ts";
-import { type Offer, readOffer } from "./offer.ts";
-import { Refusal } from "./refusal.ts";
-import { Remotes } from "./remote.ts";
-import { READY_MS, serveRoute } from "./routes.ts";
+import type { Offer } from "./offer.ts";
 import { Confirmations } from "./confirmations.ts";
-import { upgrade } from "./websocket.ts";
 
 const log = logger("server");
 
 /** How often sessions look at what depends on time. */
 const TICK_MS = 1_000;
-
-/** When a client whose connection was refused while the server stops may try again. */
-const DRAINING_RETRY_SECONDS = 5;
 
 /** What a test or an embedding program may bring along. */
 export interface ServerOptions {
@@ -42,16 +34,13 @@ export interface ServerOptions {
 /** A server that listens. */
 export class MessagingServer {
   readonly #sessions = new Set<Session>();
-  readonly #listener: Listener;
-  readonly #admission: Admission;
-  readonly #remotes: Remotes;
-  readonly #holdBack: HoldBack;
+  readonly #entrance: Entrance;
   readonly #maintenance: Maintenance;
   readonly #context: SessionContext;
   readonly #confirmations: Confirmations;
   readonly #stopped = new AbortController();
+  #engine: Engine | null = null;
   #isDraining = false;
-  #storageCheck: Promise<boolean> | null = null;
   #draining: Promise<void> | null = null;
 
   private constructor(
@@ -59,22 +48,18 @@ export class MessagingServer {
     clock: Clock,
     private readonly metrics: Metrics,
     private readonly store: Store,
-    authenticator: ConstructorParameters<typeof Admission>[1],
+    authenticator: Authenticator,
     private readonly ownsDatabase: boolean,
   ) {
     const core = createCore(config, clock, metrics, store);
     this.#context = { service: createService(core), clock, config, metrics };
-    this.#admission = new Admission(config, authenticator, clock, core.rates.refusals);
     this.#confirmations = new Confirmations(clock);
-    this.#holdBack = new HoldBack(clock);
-    this.#remotes = new Remotes(config.trustedProxies ?? []);
     this.#maintenance = new Maintenance(core);
-    this.#listener = new Listener(
-      (port) => this.#listen(port),
-      clock,
-      () => metrics.counts.listenersLost++,
-    );
-    this.#tick();
+    this.#entrance = new Entrance(config, clock, metrics, authenticator, core.rates.refusals, {
+      isDraining: () => this.#isDraining,
+      storageAnswers: () => store.database.answers(),
+      connected: (offer, identity, ended) => this.#connected(offer, identity, ended),
+    });
   }
 
   /**
@@ -111,10 +96,12 @@ export class MessagingServer {
         authenticator,
         options.kv === undefined,
       );
-      log.info("listening on {url}, database {database}, AUTH_MODE={mode}", {
+      await server.#listen();
+      log.info("listening on {url}, database {database}, AUTH_MODE={mode}, WS_ENGINE={engine}", {
         url: server.url,
         database: database.description,
         mode: config.authMode,
+        engine: config.wsEngine,
       });
       if (config.authMode === "none") {
         log.warn(
@@ -130,19 +117,19 @@ export class MessagingServer {
 
   /** Where clients connect, without the path. */
   get url(): string {
-    const { hostname, port } = this.#listener.addr;
+    const { hostname, port } = this.#listening.address;
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
     return `${this.config.tlsCertFile === undefined ? "ws" : "wss"}://${host}:${port}`;
   }
 
   /** How many connections there are. */
   get connectionCount(): number {
-    return this.#admission.count;
+    return this.#entrance.connectionCount;
   }
 
   /** Resolves when the server has stopped listening; rejects if it lost its listener for good. */
   get finished(): Promise<void> {
-    return this.#listener.finished;
+    return this.#listening.finished;
   }
 
   /** Stops: nothing new comes in, what was accepted is stored, and every client is told to reconnect. */
@@ -152,7 +139,7 @@ export class MessagingServer {
       sessions: this.#sessions,
       writer: this.store.writer,
       clock: this.#context.clock,
-      shutdown: () => this.#listener.shutdown(),
+      shutdown: () => this.#listening.shutdown(),
     }).finally(() => {
       this.#stopped.abort();
       this.#maintenance.stop();
@@ -161,60 +148,27 @@ export class MessagingServer {
     return this.#draining;
   }
 
-  #listen(port?: number): Deno.HttpServer<Deno.NetAddr> {
-    const onError = (error: unknown) => {
-      log.error("a request failed: {reason}", {
-        reason: error instanceof Error ? error.stack : String(error),
-      });
-      return new Refusal("internal", "a fault of the server").toResponse();
-    };
-    return listen(this.config, onError, (request, info) => this.#serve(request, info), port);
+  get #listening(): Engine {
+    if (this.#engine === null) throw new Error("the server does not listen yet");
+    return this.#engine;
   }
 
-  async #serve(request: Request, { remoteAddr }: Deno.ServeHandlerInfo): Promise<Response> {
-    const remoteHost = "hostname" in remoteAddr ? remoteAddr.hostname : null;
+  async #listen(): Promise<void> {
     try {
-      const status = { isDraining: this.#isDraining, checkStorage: () => this.#checkStorage() };
-      const context = { config: this.config, metrics: this.metrics, status };
-      return await serveRoute(request, remoteHost, context) ?? await this.#connect(request, remoteHost);
+      this.#engine = await listen(
+        this.config,
+        (asked, remoteHost, upgrade) => this.#entrance.serve(asked, remoteHost, upgrade),
+        { stopped: this.#stopped.signal, lost: () => this.metrics.counts.listenersLost++ },
+      );
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      Metrics.count(this.metrics.refusals, error.status);
-      if (!this.#isDraining) await this.#holdBack.wait();
-      return error.toResponse();
-    }
-  }
-
-  async #connect(request: Request, remoteHost: string | null): Promise<Response> {
-    const { signal } = request; // asked for at once: it tells of nothing that happened before
-    const offer = readOffer(request);
-    const remote = this.#remotes.keyOf(request, remoteHost);
-    const origin = request.headers.get("origin");
-    this.#requireServing();
-    const identity = await this.#admission.admit(offer, origin, remote);
-    try {
-      this.#requireServing(); // it may have begun to stop while the token was verified
-      // An upgrade for a client that has gone never ends, and keeps its file descriptor.
-      if (signal.aborted) throw new Refusal("disconnected", "the client has gone");
-      return this.#upgrade(request, offer, remote, identity);
-    } catch (error) {
-      this.#admission.release(offer.address, remote);
+      this.#maintenance.stop();
       throw error;
     }
+    void this.#tick();
   }
 
-  #requireServing(): void {
-    if (this.#isDraining) throw new Refusal("draining", "the server is stopping", DRAINING_RETRY_SECONDS);
-  }
-
-  #upgrade(
-    request: Request,
-    { address, codec, subprotocol }: Offer,
-    remote: string | null,
-    identity: Identity,
-  ): Response {
-    const idleTimeoutSeconds = Math.ceil(this.config.idlePingMs / 1_000);
-    return upgrade(request, { subprotocol, idleTimeoutSeconds }, {
+  #connected({ address, codec }: Offer, identity: Identity, ended: () => void): Connected {
+    return {
       opened: (socket) => {
         const session = new Session(this.#context, socket, address, codec, identity.expiresAt);
         if (this.#isDraining) session.close(CLOSE.goingAway, "the server is stopping");
@@ -222,21 +176,14 @@ export class MessagingServer {
         this.#confirmations.watch(session, identity);
         return session;
       },
-      stopped: this.#stopped.signal,
       ended: (session) => {
         if (session !== null) {
           this.#sessions.delete(session);
           this.#confirmations.leave(session);
         }
-        this.#admission.release(address, remote);
+        ended();
       },
-    });
-  }
-
-  async #checkStorage(): Promise<boolean> {
-    // However many ask, storage is asked once at a time.
-    this.#storageCheck ??= this.store.database.answers().finally(() => this.#storageCheck = null);
-    return await withDeadline(this.#context.clock, this.#storageCheck, READY_MS, false);
+    };
   }
 
   /** Looks after the sessions, and measures how late the event loop is. */
@@ -246,7 +193,7 @@ export class MessagingServer {
       const startedAt = performance.now();
       await sleep(clock, TICK_MS);
       this.metrics.loopLagSeconds.observe(Math.max(0, performance.now() - startedAt - TICK_MS) / 1_000);
-      this.#admission.sweep();
+      this.#entrance.sweep();
       const now = clock.monotonic();
       this.#confirmations.tick(now);
       for (const session of this.#sessions) {

@@ -19,10 +19,8 @@ import type { Metrics } from "../metrics.ts";
 import type { MailboxEntry, Receiver } from "../service/mod.ts";
 import { incident } from "./incident.ts";
 import type { Outbox } from "./outbox.ts";
+import { Pending } from "./pending.ts";
 import { Window } from "./window.ts";
-
-/** What is kept in memory for a window that is full, in messages and bytes; beyond it storage is read. */
-const PENDING = { messagesMax: 64, bytesMax: 128 * 1_024 } as const;
 
 /** The wait after a read that storage refused, and after one that found only what is being deleted. */
 const READ_AGAIN_MS = { refused: 500, nothing: 20 } as const;
@@ -30,8 +28,7 @@ const READ_AGAIN_MS = { refused: 500, nothing: 20 } as const;
 /** Delivers the messages of one mailbox to one connection. */
 export class Delivery {
   readonly #window = new Window();
-  #pending: MailboxEntry[] = [];
-  #pendingBytes = 0;
+  readonly #pending = new Pending();
   #epoch: string | null = null;
   #unread = true;
   #isReading = false;
@@ -59,7 +56,7 @@ export class Delivery {
 
   /** Whether messages were sent that are not acknowledged, or were handed over and not sent. */
   get hasUnacknowledged(): boolean {
-    return this.#window.known > 0 || this.#pending.length > 0;
+    return this.#window.known > 0 || this.#pending.size > 0;
   }
 
   /** What the client did not deal with, though with others; `null` if there is no such message. */
@@ -75,7 +72,7 @@ export class Delivery {
     if (isSame) return;
     this.#window.clear();
     this.#aside = "unknown";
-    this.#keepPending([]);
+    this.#pending.clear();
     this.look();
   }
 
@@ -104,13 +101,14 @@ export class Delivery {
     if (this.#unread) return this.pump();
     // It may have come by a read already, before its commit was known here.
     if (this.#isKnown(entry)) return;
-    const bytes = entry.ciphertext.length;
-    if (this.#pending.length >= PENDING.messagesMax || this.#pendingBytes + bytes > PENDING.bytesMax) {
+    // The ordinary case: nothing waits before it.
+    if (this.#pending.size === 0 && !this.#window.isFull && !this.#isReading && !this.outbox.isCongested) {
+      return this.#deliver(entry, false);
+    }
+    if (!this.#pending.add(entry)) {
       this.#unread = true;
       return;
     }
-    this.#pending.push(entry);
-    this.#pendingBytes += bytes;
     this.pump();
   }
 
@@ -150,13 +148,12 @@ export class Delivery {
   }
 
   #sendPending(): void {
-    let sent = 0;
-    for (const entry of this.#pending) {
-      if (this.#window.isFull) break;
+    if (this.#pending.size === 0) return;
+    this.#pending.handOut((entry) => {
+      if (this.#window.isFull) return false;
       this.#deliver(entry, false);
-      sent++;
-    }
-    if (sent > 0) this.#keepPending(this.#pending.slice(sent));
+      return true;
+    });
   }
 
   async #read(epoch: string): Promise<void> {
@@ -180,13 +177,13 @@ export class Delivery {
       if (!(error instanceof RequestError)) incident(error); // else storage is not available: already in the log
     }
     this.#isReading = false;
-    this.#keepPending(this.#pending.filter((entry) => !this.#isKnown(entry)));
+    this.#pending.keepIf((entry) => !this.#isKnown(entry));
     if (this.#isStopped) return;
     if (this.#epoch !== epoch) return this.look();
     if (!isAtEnd) {
       // What remains in storage comes before what was handed over meanwhile.
       this.#unread = true;
-      this.#keepPending([]);
+      this.#pending.clear();
       if (hasFailed) return this.#readLater(READ_AGAIN_MS.refused);
       if (this.#window.size === before) return this.#readLater(READ_AGAIN_MS.nothing);
     } else if (this.#aside !== "due") this.#isCaughtUp();
@@ -244,10 +241,5 @@ export class Delivery {
   /** Whether the message is under way, or was acknowledged. */
   #isKnown(entry: MailboxEntry): boolean {
     return this.#window.has(entry.idKey) || this.receiver.wasAcknowledged(entry);
-  }
-
-  #keepPending(entries: MailboxEntry[]): void {
-    this.#pending = entries;
-    this.#pendingBytes = entries.reduce((sum, { ciphertext }) => sum + ciphertext.length, 0);
   }
 }

@@ -7,10 +7,12 @@
 import { ProtocolViolation, rateLimited, RequestError } from "../errors.ts";
 import { QUEUES } from "../limits.ts";
 import { CLIENT_SEQUENCE_MAX, CLOSE, type Codec, type Envelope, TYPE } from "../protocol/mod.ts";
+import { Brake } from "./brake.ts";
 import { handle, type Reply, type Requester } from "./commands.ts";
 import { incident } from "./incident.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Patience } from "./patience.ts";
+import type { Socket } from "./socket.ts";
 
 /** When to try again a request that came while too many others were under way. */
 const BUSY_RETRY_MS = 1_000;
@@ -18,6 +20,7 @@ const BUSY_RETRY_MS = 1_000;
 /** Takes requests, and has them carried out. */
 export class Intake {
   readonly #waiting: Envelope[] = [];
+  readonly #brake: Brake;
   /** Whether requests must wait: for the greeting, or for one whose place in the order is not known yet. */
   #isBusy = true;
   #hasStarted = false;
@@ -26,14 +29,20 @@ export class Intake {
   /** Requests refused since fewer than the bound were under way: a client that goes on all the same is flooding. */
   #refusedInARow = 0;
 
-  /** @param refused told the sequence of a message of the server that the client refused. */
+  /**
+   * @param refused told the sequence of a message of the server that the client refused.
+   * @param socket from which the requests come.
+   */
   constructor(
     private readonly requester: Requester,
     private readonly codec: Codec,
     private readonly outbox: Outbox,
     private readonly patience: Patience,
     private readonly refused: (sequence: number) => void,
-  ) {}
+    socket: Pick<Socket, "pause" | "resume">,
+  ) {
+    this.#brake = new Brake(socket);
+  }
 
   /** Whether every request that was taken up has been answered. */
   get isAnswered(): boolean {
@@ -52,6 +61,7 @@ export class Intake {
     this.#isStopped = true;
     this.#unanswered -= this.#waiting.length;
     this.#waiting.length = 0;
+    this.#brake.end();
   }
 
   /**
@@ -61,7 +71,7 @@ export class Intake {
    */
   take(envelope: Envelope): void {
     if (this.#isStopped) return;
-    this.#unanswered++;
+    this.#brake.weigh(++this.#unanswered);
     // An Ack or an Error of a client asks for nothing, and waits for nothing; only what is wrong with it is answered.
     const asksNothing = isNoRequest(envelope.type);
     if (this.outbox.isCongested || (this.#unanswered > QUEUES.unansweredMax && !asksNothing)) {
@@ -122,11 +132,11 @@ export class Intake {
         return outbox.isCongested;
       },
       send: (...messages) => {
-        this.#unanswered--;
+        this.#brake.weigh(--this.#unanswered);
         for (const message of messages) this.outbox.answer(sequence, message);
       },
       fail: (error) => {
-        this.#unanswered--;
+        this.#brake.weigh(--this.#unanswered);
         const refusal = error instanceof RequestError ? error : incident(error);
         this.outbox.refuse(sequence, refusal);
         this.patience.refused(refusal.error, bytes);

@@ -38,7 +38,7 @@ export class Outbox {
   #awaitsGreeting: boolean;
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: Pick<Socket, "bufferedAmount" | "send">,
     private readonly codec: Codec,
     private readonly clock: Clock,
     private readonly metrics: Metrics,

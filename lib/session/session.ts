@@ -67,7 +67,7 @@ export class Session implements Listener, Requester {
     const flooded = () => this.close(CLOSE.flooding, "too many refused requests");
     this.#patience = new Patience((units) => service.bear(address, units), flooded);
     const refused = (sequence: number) => this.#delivery.refuse(sequence);
-    this.#intake = new Intake(this, codec, this.#outbox, this.#patience, refused);
+    this.#intake = new Intake(this, codec, this.#outbox, this.#patience, refused, socket);
     this.#preKeysNotice = new PreKeysNotice(config, this.#outbox, clock);
     this.#receiver = service.receive(address, this);
     this.#announcements = new Announcements(context, codec, this.#outbox, this.#receiver);

@@ -1,5 +1,5 @@
 /**
- * The socket as a session sees it: Deno's own in production, another engine's or a test's elsewhere.
+ * The socket as a session sees it: an engine's, or a test's.
  * @module
  */
 
@@ -11,4 +11,8 @@ export interface Socket {
   send(bytes: Uint8Array<ArrayBuffer>): void;
   /** Starts the closing handshake; harmless if it has begun. */
   close(code: number, reason: string): void;
+  /** Reads nothing more from the peer for now, so that it can send no faster. Some engines can't, and read on. */
+  pause(): void;
+  /** Reads again. */
+  resume(): void;
 }

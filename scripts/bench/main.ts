@@ -9,6 +9,7 @@ import { formatTable, isMet, type Result } from "./report.ts";
 import type { Bench, Scenario } from "./scenario.ts";
 import { backlog } from "./scenarios/backlog.ts";
 import { churn } from "./scenarios/churn.ts";
+import { fastSender } from "./scenarios/fast_sender.ts";
 import { growth } from "./scenarios/growth.ts";
 import { idle } from "./scenarios/idle.ts";
 import { latency } from "./scenarios/latency.ts";
@@ -28,6 +29,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   B7: growth,
   B8: churn,
   B9: slowReader,
+  B10: fastSender,
 };
 
 /** A run that takes longer is ended, with what it has. */
@@ -37,6 +39,7 @@ interface Options {
   readonly json?: boolean;
   readonly quick?: boolean;
   readonly only?: string;
+  readonly engine?: string;
 }
 
 const now = () => performance.now();
@@ -79,6 +82,7 @@ async function runAll(chosen: readonly [string, Scenario][], bench: Bench): Prom
 
 async function run(options: Options): Promise<number> {
   const chosen = choose(options.only);
+  if (options.engine !== undefined) Deno.env.set("WS_ENGINE", options.engine); // servers inherit it
   const settings = options.quick ? QUICK : FULL;
   const startedAt = now();
   const bench: Bench = {
@@ -90,6 +94,7 @@ async function run(options: Options): Promise<number> {
   const seconds = Math.round((now() - startedAt) / 1_000);
   const { AUTH_SECRET: _, ...environment } = ENVIRONMENT;
   const deno = Deno.version.deno;
+  const engine = Deno.env.get("WS_ENGINE") ?? "deno";
   if (options.json) {
     const judged = results.map((result) => ({
       ...result,
@@ -99,6 +104,7 @@ async function run(options: Options): Promise<number> {
       JSON.stringify({
         machine,
         deno,
+        engine,
         seconds,
         quick: !!options.quick,
         settings,
@@ -115,7 +121,7 @@ async function run(options: Options): Promise<number> {
       `fsync ${machine["fsyncMs"]} ms; load average at the start ${
         Number(machine["loadAverageAtStart"]).toFixed(2)
       }; ` +
-      `${seconds} s${options.quick ? ", quick: hints only" : ""}`,
+      `${seconds} s${options.quick ? ", quick: hints only" : ""}; engine ${engine}`,
       "Budgets (RATE_…) are off and mailboxes take 1,000,000 messages. The database is a file; every Ack is behind an " +
       "fsync. The load is one process beside the server.",
       "Behind a figure its rounds. How to read it: scripts/README.md",
@@ -142,6 +148,7 @@ if (import.meta.main) {
     .option("--json", "print one object instead of a table")
     .option("--quick", "one short round of each: hints only")
     .option("--only <names>", "such as B1,B3")
+    .option("--engine <name>", "deno or ws: WS_ENGINE of the servers")
     .action(async (options: Options) => {
       const code = await run(options);
       endAll();

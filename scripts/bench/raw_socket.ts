@@ -73,6 +73,11 @@ export class RawSocket {
     this.#frame(OPCODE.binary, message);
   }
 
+  /** Writes bytes as they are, and waits until the system has taken them; rejects when the connection is over. */
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let sent = 0; sent < bytes.length;) sent += await this.conn.write(bytes.subarray(sent));
+  }
+
   /** Closes with 1000, and waits for the other side; no longer than a second. */
   async close(): Promise<void> {
     this.#frame(OPCODE.close, Uint8Array.of(0x03, 0xe8));
@@ -103,7 +108,7 @@ export class RawSocket {
       ...(subprotocol === undefined ? [] : [`Sec-WebSocket-Protocol: ${subprotocol}`]),
       ...(token === undefined ? [] : [`Authorization: Bearer ${token}`]),
     ];
-    await this.#write(new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`));
+    await this.write(new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`));
     for (;;) {
       await this.#fill();
       const text = new TextDecoder("latin1").decode(this.#in.subarray(0, this.#end));
@@ -214,17 +219,13 @@ export class RawSocket {
         const bytes = this.#outBytes;
         this.#out = this.#spare;
         this.#outBytes = 0;
-        await this.#write(full.subarray(0, bytes));
+        await this.write(full.subarray(0, bytes));
         this.#spare = full;
       }
     } catch {
       this.destroy();
     }
     this.#isWriting = false;
-  }
-
-  async #write(bytes: Uint8Array): Promise<void> {
-    for (let sent = 0; sent < bytes.length;) sent += await this.conn.write(bytes.subarray(sent));
   }
 }
 

@@ -34,6 +34,8 @@ export interface Settings {
   readonly churn: { readonly devices: number; readonly rounds: number; readonly settleMs: number };
   /** B9. */
   readonly slow: { readonly messages: number; readonly measureMs: number };
+  /** B10. */
+  readonly flood: { readonly bytesMax: number };
 }
 
 /** A full run. */
@@ -48,6 +50,7 @@ export const FULL: Settings = {
   growth: { stored: [0, 10_000, 100_000], oldSends: 500_000, measureMs: 2_000, probeMs: 2_000 },
   churn: { devices: 1_000, rounds: 20, settleMs: 1_500 },
   slow: { messages: 10_000, measureMs: 6_000 },
+  flood: { bytesMax: 1_000_000_000 },
 };
 
 /** Short enough to be run between two changes; its figures are hints. */
@@ -62,4 +65,5 @@ export const QUICK: Settings = {
   growth: { stored: [0, 10_000], oldSends: 60_000, measureMs: 700, probeMs: 700 },
   churn: { devices: 200, rounds: 6, settleMs: 200 },
   slow: { messages: 1_500, measureMs: 1_200 },
+  flood: { bytesMax: 200_000_000 },
 };

@@ -125,7 +125,7 @@ async function stall(server: ProcessServer): Promise<Deno.TcpConn> {
     await ask();
     const metrics = await (await fetch(`${server.httpUrl}/metrics`)).text();
     return /^messaging_errors_total\{name="rate_limited"\} [1-9]/m.test(metrics);
-  });
+  }, 30_000);
   return upgraded.conn;
 }
 

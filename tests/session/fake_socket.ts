@@ -18,6 +18,8 @@ export class FakeSocket implements Socket {
   readonly sent: Sent[] = [];
   /** How it was closed; `null` while it is open. */
   closedWith: { readonly code: number; readonly reason: string } | null = null;
+  /** Whether nothing more is read from the peer. */
+  isPaused = false;
   /** Told each message when it is sent. */
   onSend: (sent: Sent) => void = () => {};
 
@@ -31,6 +33,14 @@ export class FakeSocket implements Socket {
 
   close(code: number, reason: string): void {
     this.closedWith ??= { code, reason };
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
   }
 
   /** The code with which it was closed; `null` while it is open. */

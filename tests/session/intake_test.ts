@@ -50,7 +50,7 @@ class Opened {
       },
     };
     const requester = { address: newAddress(), service, registered: () => {} };
-    this.intake = new Intake(requester, v1, outbox, patience, () => {});
+    this.intake = new Intake(requester, v1, outbox, patience, () => {}, this.socket);
     this.intake.start();
   }
 
@@ -190,4 +190,30 @@ Deno.test("take() counts what asks for nothing too, while the peer does not read
     for (let n = 0; n <= QUEUES.unansweredCloseMax; n++) opened.take(refusal);
   }, isFlooding);
   assert.equal(opened.socket.sent.length, 0);
+});
+
+Deno.test("take() stops reading from a peer that waits for many answers, until half of them are out", async () => {
+  const opened = new Opened();
+  opened.fill(QUEUES.unansweredBrake - 1);
+  assert.equal(opened.socket.isPaused, false);
+  opened.fill(1);
+  assert.equal(opened.socket.isPaused, true);
+  const answerTo = async (left: number) => {
+    for (const end of opened.underWay.splice(left)) end();
+    await turn();
+  };
+  await answerTo(QUEUES.unansweredBrake / 2 + 1);
+  assert.equal(opened.socket.isPaused, true);
+  await answerTo(QUEUES.unansweredBrake / 2);
+  assert.equal(opened.socket.isPaused, false);
+});
+
+Deno.test("stop() reads again, for acknowledgements, and for good", async () => {
+  const opened = new Opened();
+  opened.fill(QUEUES.unansweredBrake + 100);
+  opened.intake.stop();
+  assert.equal(opened.socket.isPaused, false);
+  for (const end of opened.underWay.splice(QUEUES.unansweredBrake + 50)) end();
+  await turn();
+  assert.equal(opened.socket.isPaused, false);
 });

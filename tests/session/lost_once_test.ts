@@ -16,6 +16,9 @@ class Told implements Socket {
   readonly lost: number[] = [];
   readonly session: Session;
 
+  pause(): void {}
+  resume(): void {}
+
   constructor({ core, address }: Setting) {
     const { config, clock, metrics } = core;
     const context = { service: createService(core), config, clock, metrics };

@@ -20,6 +20,9 @@ const UNLIMITED = {
   USER_CONNECTIONS_MAX: "1000",
 };
 
+/** The engine under test: the flows run once for each. */
+export const WS_ENGINE = Deno.env.get("TEST_WS_ENGINE") ?? "deno";
+
 /** Settings by the names of their environment variables; `kv` and `clock` as `createServer` takes them. */
 export interface TestServerOptions {
   readonly settings?: Readonly<Record<string, string>>;
@@ -39,6 +42,7 @@ export class TestServer implements AsyncDisposable {
     const config = loadConfig({
       ...UNLIMITED,
       PORT: "0",
+      WS_ENGINE,
       AUTH_SECRET: SECRET,
       KV_PATH: directory === null ? ":memory:" : `${directory}/messaging.kv`,
       ...options.settings,
@@ -87,7 +91,11 @@ export function signTestToken(
 }
 
 /** The environment of a server process that takes the tokens of `signTestToken`, with nothing limited. */
-export const TEST_ENVIRONMENT: Readonly<Record<string, string>> = { ...UNLIMITED, AUTH_SECRET: SECRET };
+export const TEST_ENVIRONMENT: Readonly<Record<string, string>> = {
+  ...UNLIMITED,
+  WS_ENGINE,
+  AUTH_SECRET: SECRET,
+};
 
 /** Starts a server in this process: on a fresh file, or on the `kv` that is given. */
 export async function startServer(

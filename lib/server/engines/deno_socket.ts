@@ -4,24 +4,15 @@
  * After `Deno.upgradeWebSocket` nothing may throw: it would stop the whole server. So every handler is wrapped here.
  * @module
  */
-import { logger } from "../log.ts";
-import { CLOSE } from "../protocol/mod.ts";
-import type { Session, Socket } from "../session/mod.ts";
+import { logger } from "../../log.ts";
+import { CLOSE } from "../../protocol/mod.ts";
+import type { Session, Socket } from "../../session/mod.ts";
+import { ABNORMAL, CLOSE_MS, type Connected, countedCode, cutReason } from "../engine.ts";
 
 const log = logger("server");
 
-/** The longest reason that fits a close frame. */
-const REASON_BYTES_MAX = 123;
-
-/** What a TCP connection that was cut reports, in the words of RFC 6455. */
-const ABNORMAL = 1006;
-
-/** A peer's own close codes may be anything; these are told apart in the metrics. */
-const KNOWN_CODES: ReadonlySet<number> = new Set([1005, ABNORMAL, ...Object.values(CLOSE)]);
-
-/** How long a handshake may take to end, and a peer to answer a close: then its place is given up. */
+/** How long a handshake may take to end: then its place is given up. */
 const HANDSHAKE_MS = 5_000;
-const CLOSE_MS = 5_000;
 
 class DenoSocket implements Socket {
   /** @param closing told when the closing handshake has begun from this side. */
@@ -37,28 +28,24 @@ class DenoSocket implements Socket {
 
   close(code: number, reason: string): void {
     if (this.webSocket.readyState !== WebSocket.OPEN) return;
-    this.webSocket.close(
-      code,
-      new TextDecoder().decode(new TextEncoder().encode(reason).slice(0, REASON_BYTES_MAX)),
-    );
+    this.webSocket.close(code, cutReason(reason));
     this.closing();
   }
-}
 
-/** What a connection tells its owner. */
-export interface Connected {
-  /** The handshake is over: make the session. */
-  opened(socket: Socket): Session;
-  /** The connection is over, or was given up, whether or not it was ever open. Called once. */
-  ended(session: Session | null): void;
-  /** Aborted when the server has stopped: then nobody is waited for. */
-  readonly stopped: AbortSignal;
+  /** Deno reads on all the same. */
+  pause(): void {}
+
+  resume(): void {}
 }
 
 /** Upgrades a request that has been admitted. */
 export function upgrade(
   request: Request,
-  options: { readonly subprotocol: string | null; readonly idleTimeoutSeconds: number },
+  options: {
+    readonly subprotocol: string | null;
+    readonly idleTimeoutSeconds: number;
+    readonly stopped: AbortSignal;
+  },
   connected: Connected,
 ): Response {
   const { socket: webSocket, response } = Deno.upgradeWebSocket(request, {
@@ -82,8 +69,8 @@ export function upgrade(
       if (hasEnded) return; // an idle timeout reports twice
       hasEnded = true;
       clearTimeout(patience);
-      connected.stopped.removeEventListener("abort", giveUp);
-      session?.closed(KNOWN_CODES.has(code) ? code : code === 0 ? ABNORMAL : 1005);
+      options.stopped.removeEventListener("abort", giveUp);
+      session?.closed(code === 0 ? ABNORMAL : countedCode(code));
       connected.ended(session);
     });
   // Deno waits for ever for a peer that is gone, be it in the handshake or after a close.
@@ -92,7 +79,7 @@ export function upgrade(
   const closing = () => {
     patience = setTimeout(giveUp, CLOSE_MS);
   };
-  connected.stopped.addEventListener("abort", giveUp, { once: true });
+  options.stopped.addEventListener("abort", giveUp, { once: true });
   webSocket.onopen = () =>
     guarded(() => {
       if (hasEnded) return webSocket.close(CLOSE.goingAway);
