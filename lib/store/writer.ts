@@ -201,6 +201,7 @@ export class Writer {
    * @throws {RequestError} `unavailable`.
    */
   flushed(userId: string): Promise<void> {
+    if (this.#lane(userId).isIdle) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.write(userId, { mutations: [], settle: (error) => error === null ? resolve() : reject(error) });
     });
