@@ -169,17 +169,17 @@ export class Receiver {
       core.depths.settled(address, entry.epoch, counted);
       if (error === null) return done(true);
       // Storage swallowed it: until it is back, the message is only remembered.
-      void this.#removeAgain(entry, REMOVE_ATTEMPTS).then(done);
+      void this.#removeAgain(entry, isExpired).then(done);
     };
     if (isExpired) mailboxes.expire(address, entry, entry.ciphertext.length, settle);
     else mailboxes.remove(address, entry, settle);
   }
 
-  async #removeAgain(entry: MailboxEntry, attempts: number): Promise<boolean> {
-    for (let attempt = 1; attempt <= attempts; attempt++) {
+  async #removeAgain(entry: MailboxEntry, isExpired: boolean): Promise<boolean> {
+    for (let attempt = 1; attempt <= REMOVE_ATTEMPTS; attempt++) {
       await sleep(this.core.clock, RETRY_MS * (0.5 + Math.random()));
       try {
-        await this.core.store.mailboxes.removeAgain(this.address, entry);
+        await this.core.store.mailboxes.removeAgain(this.address, entry, isExpired);
         return true;
       } catch {
         continue; // already in the log

@@ -134,15 +134,18 @@ export class Mailboxes {
   /**
    * Deletes a message whose deletion may have been carried out: counted once, whichever it was.
    *
+   * @param isExpired whether it expired undelivered, and counts as lost.
    * @throws {RequestError} `unavailable`.
    */
-  async removeAgain(address: Address, entry: MailboxEntry): Promise<void> {
+  async removeAgain(address: Address, entry: MailboxEntry, isExpired: boolean): Promise<void> {
     const row = await this.database.get(inboxKey(address, entry.epoch, entry.id));
     if (row === null) return;
     const tally = tallyOf(address, entry, -1);
     await this.writer.commit(address.userId, (atomic) => {
       atomic.check(row).delete(row.key);
-      return tally === null ? atomic : atomic.sum(tally.key, packTally(tally.messages, tally.bytes));
+      if (tally === null) return atomic;
+      atomic.sum(tally.key, packTally(tally.messages, tally.bytes));
+      return isExpired ? atomic.sum(lostTally(address, entry.epoch, 1).key, packTally(1, 0)) : atomic;
     });
   }
 
