@@ -23,7 +23,7 @@ export interface Write {
   readonly tallies?: readonly Tally[];
   /** Called once: with `null` when the write is durable, else with what to tell whoever asked for it. */
   settle(error: RequestError | null, result?: CommitResult): void;
-  /** Called if it became durable after all, when `settle` had been told that this is not known. */
+  /** Called if it became durable after all, or may have, when `settle` had been told that this is not known. */
   landed?(): void;
 }
 
