@@ -89,6 +89,7 @@ export class Evidence implements Witness, Onlooker {
   }
 
   troubled({ changes }: Asked): void {
+    this.bounds.troubled();
     for (const { type, key } of changes) {
       if (type === "delete" && key[0] === "inbox") this.copies.deletionIsTroubled(key);
     }

@@ -14,12 +14,19 @@ export class QueueBounds {
   /** The most that was seen. */
   readonly most = { mailbox: 0, unanswered: 0, bufferedBytes: 0 };
 
+  #isTroubled = false;
+
   constructor(
     private readonly verdict: Verdict,
     private readonly state: KvState,
     private readonly isShared: boolean,
     private readonly mailboxMessagesMax: number,
   ) {}
+
+  /** The outcome of a commit may not be known in time: then a mailbox's room is judged without it. */
+  troubled(): void {
+    this.#isTroubled = true;
+  }
 
   /** Rows were written: no mailbox holds more than it may. Transient ones are not counted there. */
   committed(changes: readonly Change[]): void {
@@ -35,7 +42,7 @@ export class QueueBounds {
       ).length;
       this.most.mailbox = Math.max(this.most.mailbox, count);
       // Where processes share it, each may have as much under way as it saw room for.
-      const bound = this.isShared ? 2 * this.mailboxMessagesMax : this.mailboxMessagesMax;
+      const bound = this.isShared || this.#isTroubled ? 2 * this.mailboxMessagesMax : this.mailboxMessagesMax;
       if (count > bound) {
         this.verdict.broke(
           `a mailbox holds ${count} messages, at most ${bound} are allowed`,

@@ -1,5 +1,6 @@
 /** What must be true once everything has come to rest: nothing waits, nothing is missing, every count is right. */
-import { unpackTally } from "../../lib/store/tally.ts";
+import { decodeEntry } from "../../lib/store/mailbox.ts";
+import { bucketOf, unpackTally } from "../../lib/store/tally.ts";
 import type { Client } from "./client.ts";
 import { deviceOf } from "./copies.ts";
 import type { Evidence } from "./evidence.ts";
@@ -77,9 +78,13 @@ export class Settlement {
 
   /** What is counted is what is there. */
   #judgeCounts(device: string, epoch: string): void {
-    const { verdict } = this.evidence;
-    const waiting = this.#rows("waiting", device, epoch).map(({ value }) => unpackTally(value));
-    const messages = this.#rows("inbox", device, epoch).filter(({ value }) => !isTransient(value)).length;
+    const { verdict, walls } = this.evidence;
+    // What is counted in a stretch that is over has expired, and waits to be told; its rows may have been collected.
+    const isOpen = (bucket: number) => bucket >= bucketOf(walls.extremes(0).latest);
+    const waiting = this.#rows("waiting", device, epoch).filter(({ key }) => isOpen(Number(key.at(-1))))
+      .map(({ value }) => unpackTally(value));
+    const entries = this.#rows("inbox", device, epoch).flatMap((row) => decodeEntry(row) ?? []);
+    const messages = entries.filter((entry) => !entry.transient && isOpen(bucketOf(entry.expiresAt))).length;
     const counted = waiting.reduce((sum, amount) => sum + amount.messages, 0);
     if (counted !== messages) {
       verdict.broke(`${device} has ${messages} messages waiting, and ${counted} are counted`);
@@ -133,8 +138,4 @@ export class Settlement {
     const { start, end } = rangeOf({ prefix: [kind, String(userId), Number(deviceId), epoch] });
     return this.state.range(start, end, 1e9, false);
   }
-}
-
-function isTransient(value: unknown): boolean {
-  return value instanceof Uint8Array && ((value[1] ?? 0) & 1) !== 0;
 }
