@@ -135,7 +135,7 @@ export const TIMES = {
   /** How long `expireIn` outlives the expiry in the value, which is what counts. */
   expirySlackMs: 60_000,
   /** How old a trash row must be: no send judged on the old installation is still under way. */
-  trashAgeMs: 15_000,
+  trashAgeMs: 600_000,
   /** How often a connection writes down that its device was seen. */
   seenMs: DAY_MS,
   /** How long a replaced connection may take to flush before it is closed all the same. */

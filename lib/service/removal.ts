@@ -31,7 +31,7 @@ export class Removal {
    * @param mayComeAgain whether it could still be handed over, since the commit that stored it may not be known yet.
    */
   acknowledged(entry: MailboxEntry, mayComeAgain: boolean): void {
-    const settle = this.#begin(entry, mayComeAgain);
+    const settle = this.#begin(entry, mayComeAgain, false);
     if (settle === null) return;
     // One that was moved, or may be at this moment, is looked for; all others are where they were.
     if (entry.isAside || entry.isCounted) void this.#removeMoved(entry, settle);
@@ -40,13 +40,13 @@ export class Removal {
 
   /** The message has expired undelivered. */
   expired(entry: MailboxEntry): void {
-    const settle = this.#begin(entry, false);
+    const settle = this.#begin(entry, false, true);
     if (settle === null) return;
     this.core.store.mailboxes.expire(this.address, entry, entry.ciphertext.length, settle);
   }
 
   /** Remembers it, and gives what to tell when storage has it; `null` if it is being deleted already. */
-  #begin(entry: MailboxEntry, mayComeAgain: boolean): Settle | null {
+  #begin(entry: MailboxEntry, mayComeAgain: boolean, isExpired: boolean): Settle | null {
     const { core, address, remembered } = this;
     if (remembered.has(entry.idKey)) return null;
     remembered.add(entry.idKey);
@@ -57,24 +57,24 @@ export class Removal {
       core.depths.settled(address, entry.epoch, counted);
       if (error === null) return done(true);
       // Storage swallowed it: until it is back, the message is only remembered.
-      void this.#removeAgain(entry).then(done);
+      void this.#removeAgain(entry, isExpired).then(done);
     };
   }
 
   async #removeMoved(entry: MailboxEntry, settle: Settle): Promise<void> {
     try {
-      await this.core.store.setAside.remove(this.address, entry);
+      await this.core.store.setAside.remove(this.address, entry, false);
     } catch (error) {
       return settle(error instanceof RequestError ? error : unavailable());
     }
     settle(null);
   }
 
-  async #removeAgain(entry: MailboxEntry): Promise<boolean> {
+  async #removeAgain(entry: MailboxEntry, isExpired: boolean): Promise<boolean> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       await sleep(this.core.clock, RETRY_MS * (0.5 + Math.random()));
       try {
-        await this.core.store.setAside.remove(this.address, entry);
+        await this.core.store.setAside.remove(this.address, entry, isExpired);
         return true;
       } catch {
         continue; // already in the log

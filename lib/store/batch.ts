@@ -26,7 +26,7 @@ export interface Write {
   readonly addition?: Addition;
   /** Called once: with `null` when the write is durable, else with what to tell whoever asked for it. */
   settle(error: RequestError | null, result?: CommitResult): void;
-  /** Called if it became durable after all, when `settle` had been told that this is not known. */
+  /** Called if it became durable after all, or may have, when `settle` had been told that this is not known. */
   landed?(): void;
 }
 

@@ -27,7 +27,8 @@ export class CommitRun {
    * @param finished told first when the database is done with it, so that the next one can begin; and whether it was
    * carried out.
    * @param settled told what became of it, or that this is not known.
-   * @param landed told if it was carried out after all, when that was not known in time.
+   * @param landed told if it was carried out after all, when that was not known in time; or may have been, if the
+   * database failed over it.
    */
   constructor(
     private readonly database: Database,
@@ -55,7 +56,8 @@ export class CommitRun {
     const isLate = this.#isSettled;
     if (result === null) this.#settle(unavailable());
     else this.#settle(null, result);
-    if (isLate && result?.ok) this.landed();
+    // What may be stored must be looked for: or what is stored after it, and known to be, would be delivered before it.
+    if (result === null || (isLate && result.ok)) this.landed();
   }
 
   /** Tries until it works, or will not; `null` then. */

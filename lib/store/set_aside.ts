@@ -16,7 +16,7 @@ import { type Database, type Entry, unavailable } from "./database.ts";
 import { Devices } from "./devices.ts";
 import { asideKey, asidePrefix, attemptsKey, inboxKey } from "./keys.ts";
 import { decodeEntry, type MailboxEntry, tallyOf } from "./mailbox.ts";
-import { bucketEnd, packTally } from "./tally.ts";
+import { bucketEnd, lostTally, packTally } from "./tally.ts";
 import { mutate, type Writer } from "./writer.ts";
 
 /** A message that expires sooner than this is neither counted nor moved: it might be deleted meanwhile as expired. */
@@ -68,9 +68,10 @@ export class SetAside {
   /**
    * Deletes a message that may have been moved, or deleted: wherever it is, and counted once.
    *
+   * @param isExpired whether it expired undelivered, and counts as lost.
    * @throws {RequestError} `unavailable`.
    */
-  async remove(address: Address, entry: MailboxEntry): Promise<void> {
+  async remove(address: Address, entry: MailboxEntry, isExpired: boolean): Promise<void> {
     const { epoch, id } = entry;
     const keys = [inboxKey(address, epoch, id), asideKey(address, epoch, id), attemptsKey(address, epoch)];
     const tally = tallyOf(address, entry, -1);
@@ -81,7 +82,9 @@ export class SetAside {
       const result = await this.writer.commit(address.userId, (atomic) => {
         atomic.check(row).delete(row.key);
         if (counter && attemptsOf(counter, id) > 0) atomic.delete(counter.key);
-        return tally === null ? atomic : atomic.sum(tally.key, packTally(tally.messages, tally.bytes));
+        if (tally === null) return atomic;
+        if (isExpired) atomic.sum(lostTally(address, epoch, 1).key, packTally(1, 0));
+        return atomic.sum(tally.key, packTally(tally.messages, tally.bytes));
       });
       if (result.ok) return;
     }

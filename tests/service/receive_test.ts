@@ -141,6 +141,21 @@ Deno.test("acknowledge() deletes again what storage did not take, and shows it t
   await eventually("it is deleted", async () => (clock.advance(1_500), await place.rows() === 0));
 });
 
+Deno.test("read() counts as lost what has expired, once, though storage does not take it at first", async () => {
+  const clock = new ManualClock();
+  await using scripted = await ScriptedKv.open();
+  await using place = await Place.open({ kv: scripted.kv, clock });
+  await place.fill(2);
+  clock.advance(60_000);
+  scripted.onCommit = () => Promise.reject(new TypeError("reset"));
+  assert.deepEqual(await place.read(), []);
+  await eventually("it failed", () => place.core.store.writer.isIdle);
+  scripted.onCommit = (commit) => commit.run();
+  await eventually("they are deleted", async () => (clock.advance(1_500), await place.rows() === 0));
+  const { lost } = await place.receiver.readLost(place.epoch);
+  assert.equal(lost, 2);
+});
+
 Deno.test("a message that was sent is handed over once it is durable, with what it will be read as", async () => {
   await using place = await Place.open();
   await send(place.core, outgoing(place.address));

@@ -97,7 +97,7 @@ Deno.test("count() leaves a message alone that is gone, expires soon, or is of u
     newMessage(store, { transient: true, expiresAt: clock.now() + HOUR_MS }),
   );
   assert.ok(gone && soon);
-  await store.setAside.remove(TO, gone);
+  await store.setAside.remove(TO, gone, false);
   const before = scripted.commits.length;
   for (const entry of [gone, soon, transient]) assert.equal(await count(store, entry, 20), "gone");
   assert.equal(scripted.commits.length, before, "nothing is written");
@@ -128,12 +128,12 @@ for (const isMoved of [false, true]) {
     assert.ok(first && second);
     await count(store, first, isMoved ? 10 : 9);
     for (let times = 0; times < 3; times++) {
-      await store.setAside.remove(TO, first);
+      await store.setAside.remove(TO, first, false);
       assert.deepEqual(await places(store), { queue: ids(second), aside: [], waiting: 1 });
     }
     assert.equal(await store.database.get(attemptsKey(TO, EPOCH)), null);
     await count(store, second, 3);
-    await store.setAside.remove(TO, first);
+    await store.setAside.remove(TO, first, false);
     assert.notEqual(await store.database.get(attemptsKey(TO, EPOCH)), null, "that of another one stays");
   });
 }
@@ -155,7 +155,7 @@ Deno.test("a message that is moved while it is being deleted is deleted, and cou
   assert.ok(first);
   await count(store, first, 9);
   beforeNextCommit(scripted, () => other.setAside.count(TO, first));
-  await store.setAside.remove(TO, first);
+  await store.setAside.remove(TO, first, false);
   assert.deepEqual(await places(store), { queue: [], aside: [], waiting: 0 });
 });
 
@@ -166,7 +166,7 @@ Deno.test("a message that is deleted while it is being moved stays deleted", asy
   const [first] = await fill(store, 1);
   assert.ok(first);
   await count(store, first, 9);
-  beforeNextCommit(scripted, () => other.setAside.remove(TO, first));
+  beforeNextCommit(scripted, () => other.setAside.remove(TO, first, false));
   assert.equal(await count(store, first), "gone");
   assert.deepEqual(await places(store), { queue: [], aside: [], waiting: 0 });
 });
@@ -218,10 +218,12 @@ for (const isCarriedOut of [false, true]) {
     const removed = Promise.withResolvers<void>();
     store.mailboxes.remove(TO, first, (error) => error === null ? removed.resolve() : removed.reject(error));
     await assert.rejects(removed.promise, { error: "unavailable" });
-    if (!isCarriedOut) await assert.rejects(store.setAside.remove(TO, first), { error: "unavailable" });
+    if (!isCarriedOut) {
+      await assert.rejects(store.setAside.remove(TO, first, false), { error: "unavailable" });
+    }
     scripted.onCommit = (commit) => commit.run();
     for (let times = 0; times < 2; times++) {
-      await store.setAside.remove(TO, first);
+      await store.setAside.remove(TO, first, false);
       assert.deepEqual(await places(store), { queue: ids(second), aside: [], waiting: 1 });
     }
   });

@@ -126,6 +126,24 @@ Deno.test("write() fails for all of a batch that the database refuses, and for n
   assert.equal(scripted.commits.length, 2, "what was refused is not tried again");
 });
 
+Deno.test("write() tells that it may have landed, when the database failed over it", async () => {
+  await using scripted = await ScriptedKv.open();
+  const writer = writerOn(scripted.kv, new ShiftedClock());
+  scripted.onCommit = async (commit) => {
+    await commit.run();
+    throw new TypeError("reset");
+  };
+  const heard: string[] = [];
+  writer.write(USER, {
+    mutations: [{ key: ["a"], change: newBytes() }],
+    settle: (error) => heard.push(error?.error ?? "stored"),
+    landed: () => heard.push("landed"),
+  });
+  await eventually("the batch is over", () => writer.isIdle && heard.length > 0);
+  assert.deepEqual(heard, ["unavailable", "landed"]);
+  assert.ok((await scripted.real.get(["a"])).value);
+});
+
 Deno.test("write() tells everyone though one of them fails at it", async () => {
   await using scripted = await ScriptedKv.open();
   const writer = writerOn(scripted.kv, new ShiftedClock());
