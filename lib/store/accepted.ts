@@ -9,7 +9,6 @@
  * So a repeated send is stored once, unless its first attempt is still under way in another process and lands after it.
  * @module
  */
-import { v7 } from "uuid";
 import { type Address, addressKey, USER_ID_BYTES, userIdToBytes } from "../address.ts";
 import { readUint32, readUint64, writeUint32, writeUint64 } from "../bytes.ts";
 import type { Accepted } from "../domain.ts";
@@ -114,7 +113,7 @@ class AcceptedSend implements Addition {
     private readonly from: Address,
     private readonly to: Address,
     messageId: Uint8Array,
-    at: number,
+    private readonly at: number,
     private readonly bucket: number,
   ) {
     this.group = `${bucket}/${addressKey(from)}>${addressKey(to)}`;
@@ -125,7 +124,10 @@ class AcceptedSend implements Addition {
   newKey(): Deno.KvKey {
     const { userId: toUserId, deviceId: toDeviceId } = this.to;
     const pair = encodePair(this.from, { toUserId, toDeviceId }, 0);
-    return acceptedRowKey(this.bucket, pair, v7(undefined, new Uint8Array(16)));
+    // By time, so that the newest are found first, and unlike those of other processes.
+    const id = crypto.getRandomValues(new Uint8Array(16));
+    writeUint64(id, 0, this.at);
+    return acceptedRowKey(this.bucket, pair, id);
   }
 }
 

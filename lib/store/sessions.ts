@@ -8,7 +8,6 @@
  * Where no other process can be, none of this is needed, and nothing is written.
  * @module
  */
-import { v7 } from "uuid";
 import { type Address, addressKey, USER_ID_BYTES, userIdFromBytes, userIdToBytes } from "../address.ts";
 import { readUint32, writeUint32 } from "../bytes.ts";
 import { sleep } from "../clock.ts";
@@ -214,7 +213,7 @@ export class Sessions {
   /** What tells the process in a record something of an address. */
   #rungFor({ value }: Entry, { userId, deviceId }: Address, bell: Bell): Mutation[] {
     if (!(value instanceof Uint8Array)) return [];
-    const id = v7(undefined, new Uint8Array(16));
+    const id = crypto.getRandomValues(new Uint8Array(16));
     const row = new Uint8Array(1 + USER_ID_BYTES + 4);
     row[0] = BELLS.indexOf(bell);
     row.set(userIdToBytes(userId), 1);
