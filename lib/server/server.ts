@@ -13,6 +13,7 @@ import { Session, type SessionContext } from "../session/mod.ts";
 import { createStore, Database, loadSecret, openDatabase, type Store } from "../store/mod.ts";
 import { Admission } from "./admission.ts";
 import { drain } from "./drain.ts";
+import { KeptListener } from "./kept_listener.ts";
 import { listen } from "./listen.ts";
 import { type Offer, readOffer } from "./offer.ts";
 import { Refusal } from "./refusal.ts";
@@ -38,7 +39,7 @@ export interface ServerOptions {
 /** A server that listens. */
 export class MessagingServer {
   readonly #sessions = new Set<Session>();
-  readonly #http: Deno.HttpServer<Deno.NetAddr>;
+  readonly #http: KeptListener;
   readonly #admission: Admission;
   readonly #maintenance: Maintenance;
   readonly #context: SessionContext;
@@ -121,7 +122,7 @@ export class MessagingServer {
     return this.#admission.count;
   }
 
-  /** Resolves when the server has stopped listening; rejects if it lost its listener. */
+  /** Resolves when the server has stopped listening; rejects if it lost its listener for good. */
   get finished(): Promise<void> {
     return this.#http.finished;
   }
@@ -142,14 +143,17 @@ export class MessagingServer {
     return this.#draining;
   }
 
-  #listen(): Deno.HttpServer<Deno.NetAddr> {
+  #listen(): KeptListener {
     const onError = (error: unknown) => {
       log.error("a request failed: {reason}", {
         reason: error instanceof Error ? error.stack : String(error),
       });
       return new Refusal("internal", "a fault of the server").toResponse();
     };
-    return listen(this.config, onError, (request, info) => this.#serve(request, info));
+    return new KeptListener(this.#context.clock, (port) => {
+      const config = port === null ? this.config : { ...this.config, port };
+      return listen(config, onError, (request, info) => this.#serve(request, info));
+    });
   }
 
   async #serve(request: Request, { remoteAddr }: Deno.ServeHandlerInfo): Promise<Response> {
