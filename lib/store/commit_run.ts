@@ -26,8 +26,8 @@ export class CommitRun {
 
   /**
    * @param finished told first when the database is done with it, so that the next one can begin.
-   * @param settled told what became of it, or that this is not known.
-   * @param landed told if it was carried out after all, when that was not known in time.
+   * @param settled told what became of it; or, while it goes on, that this is not known in time.
+   * @param over told what became of it after all, `null` if it failed, when that was not known in time.
    */
   constructor(
     private readonly database: Database,
@@ -35,7 +35,7 @@ export class CommitRun {
     private readonly mutations: number,
     private readonly finished: () => void,
     private readonly settled: (error: RequestError | null, result?: CommitResult) => void,
-    private readonly landed: () => void,
+    private readonly over: (result: CommitResult | null) => void,
   ) {
     this.#startedAt = database.clock.monotonic();
   }
@@ -52,7 +52,7 @@ export class CommitRun {
     const isLate = this.#isSettled;
     if (result === null) this.#settle(unavailable());
     else this.#settle(null, result);
-    if (isLate && result?.ok) this.landed();
+    if (isLate) this.over(result);
   }
 
   /** Tries until it works, or will not; `null` then. */

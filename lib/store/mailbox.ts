@@ -114,7 +114,8 @@ export class Mailboxes {
   remove(address: Address, entry: MailboxEntry, settle: Write["settle"]): void {
     const tally = tallyOf(address, entry, -1);
     const mutations = [{ key: inboxKey(address, entry.epoch, entry.id), change: null }];
-    this.writer.write(address.userId, { mutations, ...(tally === null ? {} : { tallies: [tally] }), settle });
+    const tallies = tally === null ? {} : { tallies: [tally] };
+    this.writer.write(address.userId, { mutations, ...tallies, isPatient: true, settle });
   }
 
   /**
@@ -128,7 +129,7 @@ export class Mailboxes {
     const tallies = transient
       ? []
       : [waitingTally(address, epoch, bucketOf(expiresAt), -1, -bytes), lostTally(address, epoch, 1)];
-    this.writer.write(address.userId, { mutations, tallies, settle });
+    this.writer.write(address.userId, { mutations, tallies, isPatient: true, settle });
   }
 
   /**
@@ -139,6 +140,8 @@ export class Mailboxes {
   async removeAgain(address: Address, entry: MailboxEntry): Promise<void> {
     const row = await this.database.get(inboxKey(address, entry.epoch, entry.id));
     if (row === null) return;
+    // Where nobody else deletes, what is there was not deleted: with many to repeat, they must share commits.
+    if (!this.database.isShared) return await this.#removed(address, entry);
     const tally = tallyOf(address, entry, -1);
     await this.writer.commit(address.userId, (atomic) => {
       atomic.check(row).delete(row.key);
@@ -146,10 +149,17 @@ export class Mailboxes {
     });
   }
 
+  #removed(address: Address, entry: MailboxEntry): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.remove(address, entry, (error) => error === null ? resolve() : reject(error));
+    });
+  }
+
   /** Queues the deletion of a message that does not count as waiting any more, or may have been deleted. */
   discard(address: Address, epoch: string, id: Uint8Array, settle: Write["settle"]): void {
     this.writer.write(address.userId, {
       mutations: [{ key: inboxKey(address, epoch, id), change: null }],
+      isPatient: true,
       settle,
     });
   }

@@ -33,6 +33,7 @@ interface Conditional {
 type Job = Write | Conditional;
 
 const isWrite = (job: Job): job is Write => "mutations" in job;
+const isPatient = (job: Job) => isWrite(job) && job.isPatient === true;
 
 /** What one commit after another goes through. */
 class Lane {
@@ -72,10 +73,26 @@ class Lane {
   /** Refuses what has waited too long: called now and then while the lane is busy. */
   refuseLate(olderThan: number): void {
     this.#run?.refuseIfOlder(olderThan);
+    const late: Job[] = [];
     while (this.#head < this.#jobs.length && (this.#queuedAt[this.#head] ?? 0) < olderThan) {
-      this.writer.metrics.counts.writesFailed++;
-      this.#shift()?.settle(unavailable());
+      const job = this.#shift();
+      if (job !== undefined) late.push(job);
     }
+    this.#putBack(late.filter(isPatient), olderThan);
+    for (const job of late) {
+      if (isPatient(job)) continue;
+      this.writer.metrics.counts.writesFailed++;
+      job.settle(unavailable());
+    }
+  }
+
+  /** Puts jobs back where they were taken from: at the head. */
+  #putBack(jobs: readonly Job[], queuedAt: number): void {
+    if (jobs.length === 0) return;
+    this.#jobs = [...jobs, ...this.#jobs.slice(this.#head)];
+    this.#queuedAt = [...jobs.map(() => queuedAt), ...this.#queuedAt.slice(this.#head)];
+    this.#head = 0;
+    for (const job of jobs) this.#bytes += isWrite(job) ? valueBytes(job) : job.bytes;
   }
 
   #shift(): Job | undefined {
@@ -135,8 +152,15 @@ class Lane {
       writer.metrics,
       batch.length,
       finished,
-      (error, result) => each((job) => job.settle(error, result)),
-      () => each((job) => job.landed?.()),
+      (error, result) =>
+        each((job) => {
+          if (this.#run !== run || !isPatient(job)) job.settle(error, result);
+        }),
+      (result) =>
+        each((job) => {
+          if (isPatient(job)) job.settle(result === null ? unavailable() : null, result ?? undefined);
+          else if (result?.ok) job.landed?.();
+        }),
     );
     this.#run = run;
     void run.commit(build);
