@@ -45,8 +45,10 @@ async function join(url: string, userId: string): Promise<RawSocket> {
   return socket;
 }
 
+const nameOf = (error: unknown) => error instanceof Error ? error.name : String(error);
+
 /** Connects, again and again, until the server's first message has come. */
-async function comeBack(url: string, { userId, token }: Client, refused: Map<number, number>) {
+async function comeBack(url: string, { userId, token }: Client, refused: Map<string, number>) {
   const giveUpAt = performance.now() + GIVE_UP_MS;
   while (performance.now() < giveUpAt) {
     let waitMs = AGAIN_MS;
@@ -56,9 +58,9 @@ async function comeBack(url: string, { userId, token }: Client, refused: Map<num
       const socket = await RawSocket.connect(options, () => () => greeted.resolve(true));
       void socket.closed.then(() => greeted.resolve(false));
       if (await greeted.promise) return socket;
-      count(refused, 0);
+      count(refused, `closed with ${await socket.closed} before the first message`);
     } catch (error) {
-      count(refused, error instanceof UpgradeRefused ? error.status : 0);
+      count(refused, error instanceof UpgradeRefused ? `status ${error.status}` : nameOf(error));
       if (error instanceof UpgradeRefused && error.retryAfterSeconds !== null) {
         waitMs = error.retryAfterSeconds * 1_000;
       }
@@ -84,7 +86,7 @@ export const stampede: FaultScenario = {
     await forEachOf(clients, CALMLY, async ({ userId }) => void sockets.push(await join(url, userId)));
     soak.progress(`${sockets.length} clients are connected`);
     const times = new Latencies();
-    const refused = new Map<number, number>();
+    const refused = new Map<string, number>();
     let back: (RawSocket | null)[] = [];
     const { figures, notes } = await besideHealthy(soak, victim, async () => {
       await victim.kill();
@@ -108,8 +110,8 @@ export const stampede: FaultScenario = {
         ...figures,
       ],
       notes: [
-        `${count} clients; attempts that failed, by status: ${
-          [...refused].map(([status, times]) => `${status}: ${times}`).join(", ") || "none"
+        `${count} clients; attempts that failed: ${
+          [...refused].map(([why, times]) => `${why}: ${times}`).join(", ") || "none"
         }`,
         ...notes,
       ],
