@@ -152,6 +152,7 @@ export class Device {
     const { version, incoming, tally } = this.options;
     this.#withheld = 0;
     this.#link = link;
+    const { timesBehind } = tally;
     this.#keys.begin(link, () => this.#fill(link));
     // Before anything new. Version 1 can't repeat: those were forgotten when their connection was over.
     for (const number of [...this.#underWay].sort((a, b) => a - b)) this.#sendNumber(link, number, true);
@@ -161,7 +162,13 @@ export class Device {
     this.#link = null;
     if (!this.#isOver && !this.#isAway) tally.disconnected++;
     incoming.settleAcks(this.#answeredUntil, performance.now());
-    if (version === 1) this.#underWay.clear();
+    if (version === 1) this.#forget(tally.timesBehind !== timesBehind);
+  }
+
+  /** Forgets what was not answered. If the server was behind, some may have been refused without our hearing of it. */
+  #forget(wasBehind: boolean): void {
+    if (wasBehind) { for (const number of this.#underWay) this.options.outgoing.refused(number); }
+    this.#underWay.clear();
   }
 
   #failed(error: unknown): number {

@@ -28,7 +28,7 @@ export interface SoakSettings {
 
 /** What `deno task soak` runs. */
 export const FULL: SoakSettings = {
-  kills: { pairs: 50, inFlight: { 1: 48, 2: 3 }, messages: 1_000_000, seconds: 3_600, aliveMs: 20_000 },
+  kills: { pairs: 50, inFlight: { 1: 16, 2: 8 }, messages: 1_000_000, seconds: 3_600, aliveMs: 20_000 },
   healthy: { pairs: 10, messagesPerSecond: 100, beforeMs: 5_000 },
   disk: { mebibytes: 12, fullMs: 5_000 },
   hang: { ms: 10_000 },
