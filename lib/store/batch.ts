@@ -24,6 +24,11 @@ export interface Write {
   readonly tallies?: readonly Tally[];
   /** Added to a row that grows, in the same commit. */
   readonly addition?: Addition;
+  /**
+   * Whether nobody waits for it: then it keeps its place however late it is, and `settle` tells what became of it in the
+   * end. To give it up would only mean to repeat it, when storage is behind already.
+   */
+  readonly isPatient?: boolean;
   /** Called once: with `null` when the write is durable, else with what to tell whoever asked for it. */
   settle(error: RequestError | null, result?: CommitResult): void;
   /** Called if it became durable after all, or may have, when `settle` had been told that this is not known. */

@@ -26,9 +26,9 @@ export class CommitRun {
    * @param token sees to it that it is carried out once, where it may be repeated; `null` where it is not.
    * @param finished told first when the database is done with it, so that the next one can begin; and whether it was
    * carried out.
-   * @param settled told what became of it, or that this is not known.
-   * @param landed told if it was carried out after all, when that was not known in time; or may have been, if the
-   * database failed over it.
+   * @param settled told what became of it; or, while it goes on, that this is not known in time.
+   * @param over told what became of it after all, if that was not known in time; or that the database failed over it
+   * (`null`), so that it may have been carried out or not.
    */
   constructor(
     private readonly database: Database,
@@ -37,7 +37,7 @@ export class CommitRun {
     private readonly mutations: number,
     private readonly finished: (isCarriedOut: boolean) => void,
     private readonly settled: (error: RequestError | null, result?: CommitResult) => void,
-    private readonly landed: () => void,
+    private readonly over: (result: CommitResult | null, isLate: boolean) => void,
   ) {
     this.#startedAt = database.clock.monotonic();
   }
@@ -56,8 +56,7 @@ export class CommitRun {
     const isLate = this.#isSettled;
     if (result === null) this.#settle(unavailable());
     else this.#settle(null, result);
-    // What may be stored must be looked for: or what is stored after it, and known to be, would be delivered before it.
-    if (result === null || (isLate && result.ok)) this.landed();
+    if (isLate || result === null) this.over(result, isLate);
   }
 
   /** Tries until it works, or will not; `null` then. */

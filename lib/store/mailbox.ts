@@ -139,7 +139,8 @@ export class Mailboxes {
   remove(address: Address, entry: MailboxEntry, settle: Write["settle"]): void {
     const tally = tallyOf(address, entry, -1);
     const mutations = [{ key: keyOf(address, entry), change: null }];
-    this.writer.write(address.userId, { mutations, ...(tally === null ? {} : { tallies: [tally] }), settle });
+    const tallies = tally === null ? {} : { tallies: [tally] };
+    this.writer.write(address.userId, { mutations, ...tallies, isPatient: true, settle });
   }
 
   /**
@@ -153,13 +154,14 @@ export class Mailboxes {
     const tallies = transient
       ? []
       : [waitingTally(address, epoch, bucketOf(expiresAt), -1, -bytes), lostTally(address, epoch, 1)];
-    this.writer.write(address.userId, { mutations, tallies, settle });
+    this.writer.write(address.userId, { mutations, tallies, isPatient: true, settle });
   }
 
   /** Queues the deletion of a message that does not count as waiting any more, or may have been deleted. */
   discard(address: Address, epoch: string, id: Uint8Array, settle: Write["settle"]): void {
     this.writer.write(address.userId, {
       mutations: [{ key: inboxKey(address, epoch, id), change: null }],
+      isPatient: true,
       settle,
     });
   }

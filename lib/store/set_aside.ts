@@ -79,6 +79,11 @@ export class SetAside {
       const [there, behind, counter] = await this.database.getMany(keys);
       const row = there ?? behind;
       if (!row) return;
+      // In a file nobody else moves or deletes: what is there is deleted with others, or a thousand repeats, after a disk
+      // was full, would be a thousand commits.
+      if (!this.database.isShared && row === there && !counter) {
+        return await this.#removeWithOthers(address, entry, isExpired);
+      }
       const result = await this.writer.commit(address.userId, (atomic) => {
         atomic.check(row).delete(row.key);
         if (counter && attemptsOf(counter, id) > 0) atomic.delete(counter.key);
@@ -89,6 +94,19 @@ export class SetAside {
       if (result.ok) return;
     }
     throw unavailable();
+  }
+
+  #removeWithOthers(address: Address, entry: MailboxEntry, isExpired: boolean): Promise<void> {
+    const tally = tallyOf(address, entry, -1);
+    const lost = isExpired ? [lostTally(address, entry.epoch, 1)] : [];
+    return new Promise((resolve, reject) => {
+      this.writer.write(address.userId, {
+        mutations: [{ key: inboxKey(address, entry.epoch, entry.id), change: null }],
+        tallies: tally === null ? [] : [tally, ...lost],
+        isPatient: true,
+        settle: (error) => error === null ? resolve() : reject(error),
+      });
+    });
   }
 
   /**

@@ -20,6 +20,9 @@ import type { Writer } from "./writer.ts";
 /** Stretches of time in which messages of one mailbox can expire: more than the longest retention has. */
 const BUCKETS_MAX = 2_000;
 
+/** Nobody waits for it. */
+const settle = () => {};
+
 /** What the counts of a mailbox say. */
 export interface Waiting {
   /** What may still be delivered: expired messages of the stretch that is not over are in it. */
@@ -118,11 +121,11 @@ export class WaitingCounts {
   #delete(address: Address, epoch: string, buckets: readonly number[]): void {
     for (const bucket of buckets) {
       const key = waitingKey(address, epoch, bucket);
-      this.writer.write(address.userId, { mutations: [{ key, change: null }], settle: () => {} });
+      this.writer.write(address.userId, { mutations: [{ key, change: null }], isPatient: true, settle });
     }
   }
 
   #count(address: Address, tally: Tally): void {
-    this.writer.write(address.userId, { mutations: [], tallies: [tally], settle: () => {} });
+    this.writer.write(address.userId, { mutations: [], tallies: [tally], isPatient: true, settle });
   }
 }

@@ -8,14 +8,14 @@
  */
 import type { Clock } from "../clock.ts";
 import { RequestError } from "../errors.ts";
-import { QUEUES } from "../limits.ts";
 import { logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { BatchSize, buildBatch, growRows, valueBytes, type Write } from "./batch.ts";
+import { BatchSize, buildBatch, growRows, type Write } from "./batch.ts";
 import { CommitRun } from "./commit_run.ts";
 import { type Database, unavailable } from "./database.ts";
 import { GrowingRows } from "./growing.ts";
 import { laneKey } from "./keys.ts";
+import { isPatient, isWrite, type Job, LaneQueue } from "./lane_queue.ts";
 import { type CommitResult, LaneToken } from "./lane_token.ts";
 
 export type { Mutation, Write } from "./batch.ts";
@@ -24,25 +24,9 @@ export type { CommitResult } from "./lane_token.ts";
 
 const log = logger("store");
 
-/** A commit of its own, with checks, that keeps its place in the lane. */
-interface Conditional {
-  readonly build: (atomic: Deno.AtomicOperation) => Deno.AtomicOperation;
-  /** Bytes that it keeps in memory while it waits. */
-  readonly bytes: number;
-  settle(error: RequestError | null, result?: CommitResult): void;
-  landed?(): void;
-}
-
-type Job = Write | Conditional;
-
-const isWrite = (job: Job): job is Write => "mutations" in job;
-
 /** What one commit after another goes through. */
 class Lane {
-  #jobs: Job[] = [];
-  #queuedAt: number[] = [];
-  #head = 0;
-  #bytes = 0;
+  readonly #queue = new LaneQueue();
   #run: CommitRun | null = null;
   #isScheduled = false;
   readonly #growing = new GrowingRows();
@@ -51,19 +35,15 @@ class Lane {
   constructor(private readonly writer: Writer, private readonly token: LaneToken | null) {}
 
   get isIdle(): boolean {
-    return this.#run === null && this.#head === this.#jobs.length;
+    return this.#run === null && this.#queue.isEmpty;
   }
 
   push(job: Job): void {
-    const bytes = isWrite(job) ? valueBytes(job) : job.bytes;
-    if (this.#jobs.length - this.#head >= QUEUES.laneWritesMax || this.#bytes + bytes > QUEUES.laneBytesMax) {
+    if (!this.#queue.push(job, this.writer.clock.monotonic())) {
       this.writer.metrics.counts.writesFailed++;
       job.settle(new RequestError("unavailable", "storage is behind: nothing was stored, try again", 1_000));
       return;
     }
-    this.#jobs.push(job);
-    this.#queuedAt.push(this.writer.clock.monotonic());
-    this.#bytes += bytes;
     // One turn of the microtask queue lets all envelopes of a frame join one commit.
     if (this.#run === null && !this.#isScheduled) {
       this.#isScheduled = true;
@@ -77,37 +57,24 @@ class Lane {
   /** Refuses what has waited too long: called now and then while the lane is busy. */
   refuseLate(olderThan: number): void {
     this.#run?.refuseIfOlder(olderThan);
-    while (this.#head < this.#jobs.length && (this.#queuedAt[this.#head] ?? 0) < olderThan) {
+    for (const job of this.#queue.takeLate(olderThan)) {
       this.writer.metrics.counts.writesFailed++;
-      this.#shift()?.settle(unavailable());
+      job.settle(unavailable());
     }
-  }
-
-  #shift(): Job | undefined {
-    const job = this.#jobs[this.#head++];
-    if (job !== undefined) this.#bytes -= isWrite(job) ? valueBytes(job) : job.bytes;
-    if (this.#head > 1024 && this.#head * 2 > this.#jobs.length) {
-      this.#jobs = this.#jobs.slice(this.#head);
-      this.#queuedAt = this.#queuedAt.slice(this.#head);
-      this.#head = 0;
-    }
-    return job;
   }
 
   /** Takes as many writes as one commit holds, or one conditional. */
   #take(): Job[] {
     const batch: Job[] = [];
     const size = new BatchSize();
-    while (this.#head < this.#jobs.length) {
-      const job = this.#jobs[this.#head];
-      if (job === undefined) break;
+    for (let job = this.#queue.first; job !== undefined; job = this.#queue.first) {
       if (!isWrite(job)) {
-        if (batch.length === 0) batch.push(job), this.#shift();
+        if (batch.length === 0) batch.push(job), this.#queue.shift();
         break;
       }
       if (!size.add(job) && batch.length > 0) break;
       batch.push(job);
-      this.#shift();
+      this.#queue.shift();
     }
     return batch;
   }
@@ -144,8 +111,17 @@ class Lane {
       this.token,
       batch.length,
       finished,
-      (error, result) => each((job) => job.settle(error, result)),
-      () => each((job) => job.landed?.()),
+      (error, result) =>
+        each((job) => {
+          if (this.#run !== run || !isPatient(job)) job.settle(error, result);
+        }),
+      (result, isLate) =>
+        each((job) => {
+          if (!isPatient(job)) {
+            // What may be stored must be looked for: or what is known to be stored after it would be delivered before it.
+            if (result === null || result.ok) job.landed?.();
+          } else if (isLate) job.settle(result === null ? unavailable() : null, result ?? undefined);
+        }),
     );
     this.#run = run;
     void run.commit(build);

@@ -5,6 +5,7 @@
  * allows and which makes masking free. What comes in is handed on as a view that is only good during the call.
  * @module
  */
+import { UpgradeRefused } from "./upgrade_refused.ts";
 
 const OPCODE = { binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
@@ -61,6 +62,9 @@ export class RawSocket {
     const timer = setTimeout(() => conn.close(), DEADLINE_MS);
     try {
       await socket.#handshake(options);
+    } catch (error) {
+      socket.destroy();
+      throw error;
     } finally {
       clearTimeout(timer);
     }
@@ -110,11 +114,11 @@ export class RawSocket {
     ];
     await this.write(new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`));
     for (;;) {
-      await this.#fill();
+      if (!await this.#fill()) throw new Error(`${url}${path}: the server hung up during the handshake`);
       const text = new TextDecoder("latin1").decode(this.#in.subarray(0, this.#end));
       const length = text.indexOf("\r\n\r\n");
       if (length === -1) continue;
-      if (!text.startsWith("HTTP/1.1 101")) throw new Error(`${url}${path} refused: ${text.slice(0, 200)}`);
+      if (!text.startsWith("HTTP/1.1 101")) throw new UpgradeRefused(url + path, text);
       this.#start = length + 4;
       return;
     }

@@ -68,7 +68,8 @@ function format(value: number): string {
   return value.toFixed(Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2);
 }
 
-function formatFigure(figure: Figure): string {
+/** One line of the table. */
+export function formatFigure(figure: Figure): string {
   const { name, unit, value, rounds, goal } = figure;
   const met = isMet(figure);
   const target = goal === undefined ? "" : `${goal.is} ${format(goal.value)}`;

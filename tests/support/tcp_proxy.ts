@@ -1,13 +1,17 @@
-/** A TCP proxy before a server, which can cut connections without a word, or leave them hanging. */
+/** A TCP proxy before a server, which can cut connections without a word, leave them hanging, or end idle ones. */
 
 /** Forwards bytes both ways, until it is told otherwise. */
 export class TcpProxy implements Disposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #conns = new Set<Deno.TcpConn>();
+  readonly #timers = new Set<() => void>();
   #isStalled = false;
 
-  /** @param target the server, as `ws://host:port`. */
-  constructor(private readonly target: string) {
+  /**
+   * @param target the server, as `ws://host:port`.
+   * @param idleMs how long nothing may pass before both ends of a connection are closed. Default: for ever.
+   */
+  constructor(private readonly target: string, private readonly idleMs: number | null = null) {
     void this.#accept();
   }
 
@@ -28,6 +32,7 @@ export class TcpProxy implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    for (const stop of this.#timers) stop();
     this.cut();
     this.#listener.close();
   }
@@ -38,18 +43,36 @@ export class TcpProxy implements Disposable {
       for await (const client of this.#listener) {
         const server = await Deno.connect({ hostname, port: Number(port) });
         this.#conns.add(client).add(server);
-        void this.#forward(client, server);
-        void this.#forward(server, client);
+        const passed = this.#endWhenIdle(client, server);
+        void this.#forward(client, server, passed);
+        void this.#forward(server, client, passed);
       }
     } catch {
       // the listener was closed
     }
   }
 
-  async #forward(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
+  /** Begins to wait for an idle connection. @returns what to call whenever something passes. */
+  #endWhenIdle(client: Deno.TcpConn, server: Deno.TcpConn): () => void {
+    const { idleMs } = this;
+    if (idleMs === null) return () => {};
+    const end = () => {
+      close(client);
+      close(server);
+    };
+    let timer = setTimeout(end, idleMs);
+    this.#timers.add(() => clearTimeout(timer));
+    return () => {
+      clearTimeout(timer);
+      timer = setTimeout(end, idleMs);
+    };
+  }
+
+  async #forward(from: Deno.TcpConn, to: Deno.TcpConn, passed: () => void): Promise<void> {
     const piece = new Uint8Array(65_536);
     try {
       for (let count = await from.read(piece); count !== null; count = await from.read(piece)) {
+        passed();
         for (let sent = 0; sent < count && !this.#isStalled;) {
           sent += await to.write(piece.subarray(sent, count));
         }
