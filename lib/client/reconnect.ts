@@ -37,13 +37,17 @@ export async function stayConnected(
   let failures = 0;
   while (!signal.aborted) {
     const openedAt = performance.now();
+    let wasToldToMove = false;
     try {
       end = await keep(await Connection.connect(options), connected, signal);
       if (FINAL_CODES.has(end.code)) return end;
+      // A server that stops in order says so: another one is there, or soon will be.
+      wasToldToMove = end.code === CLOSE.goingAway;
     } catch {
       // The wait below is the answer to every failure to connect.
     }
-    failures = performance.now() - openedAt >= STEADY_MS ? 1 : failures + 1;
+    const wasGood = wasToldToMove || performance.now() - openedAt >= STEADY_MS;
+    failures = wasGood ? 1 : failures + 1;
     if (!signal.aborted) await wait(reconnectDelayMs(failures), signal);
   }
   return end;

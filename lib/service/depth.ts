@@ -3,7 +3,7 @@
  *
  * The counts in storage are exact; here they are read once, and carried along with what this process adds and removes.
  * Where other processes fill the same mailbox, a count is good for a quarter of the room that it left, and for a tenth
- * of a second. Expired messages of a stretch that is not over are still counted: so a mailbox that looks full is looked
+ * of a second, or two where there is room for thousands. Expired messages of a stretch that is not over are still counted: so a mailbox that looks full is looked
  * through before it refuses, again only when the next of its messages has expired, and at most once a second.
  * @module
  */
@@ -15,8 +15,11 @@ import { QUEUES } from "../limits.ts";
 import { lookThrough, type Store, type Waiting } from "../store/mod.ts";
 
 /** How long a count is good where other processes may change it, and for which part of the room. */
-const LEASE_MS = 100;
+const LEASE_MS = { roomy: 2_000, tight: 100 } as const;
 const LEASE_SHARE = 4;
+
+/** With so much to give away a mailbox is far from full, and is not counted ten times a second. */
+const ROOMY = { messages: 1_000, bytes: 4 * 1_024 * 1_024 } as const;
 
 /** How long a mailbox is not looked through again: at least and at most, and for each part of the time that it took. */
 const LOOK = { pauseMs: 1_000, pauseMostMs: 60_000, pausePerTime: 20 } as const;
@@ -214,6 +217,9 @@ export class Depths {
   #remember(key: string, { open: { messages, bytes }, stretch }: Waiting): Depth {
     const now = this.clock.monotonic();
     const share = (room: number) => Math.max(1, Math.floor(room / LEASE_SHARE));
+    const leaseMessages = share(this.config.mailboxMessagesMax - messages);
+    const leaseBytes = share(this.config.mailboxBytesMax - bytes);
+    const isRoomy = leaseMessages >= ROOMY.messages && leaseBytes >= ROOMY.bytes;
     const depth: Depth = {
       unsettled: 0,
       nextExpiryAt: 0,
@@ -225,9 +231,9 @@ export class Depths {
       stretch,
       messages,
       bytes,
-      leaseMessages: share(this.config.mailboxMessagesMax - messages),
-      leaseBytes: share(this.config.mailboxBytesMax - bytes),
-      leaseEndsAt: now + LEASE_MS,
+      leaseMessages,
+      leaseBytes,
+      leaseEndsAt: now + (isRoomy ? LEASE_MS.roomy : LEASE_MS.tight),
     };
     this.#depths.delete(key);
     this.#depths.set(key, depth);

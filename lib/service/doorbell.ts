@@ -1,20 +1,17 @@
 /**
  * Who is connected to this process, and how a device learns that something is there for it.
  *
- * Rule: commit, then ring. What is durable is handed to the connection that has the address in this process; if there is
- * none, the process that has it is rung in storage. Another process may have taken the address without our knowing yet:
- * then the connection here soon hears of it, and when it leaves, the next owner is rung; and a connection that has become
- * the owner looks.
+ * Rule: commit, then ring. What is durable is handed to the connection that has the address in this process; if there
+ * is none, the address's bell is rung in storage, where its connection watches. Another process may have taken the
+ * address without our knowing yet: then the connection here soon hears of it, and rings for what it was handed and did
+ * not get acknowledged; and the new one looks once its claim is durable.
  * @module
  */
 import { type Address, addressKey } from "../address.ts";
-import { type Clock, sleep } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import { TIMES } from "../limits.ts";
-import type { Bell, MailboxEntry, SessionRecord, Store } from "../store/mod.ts";
+import type { MailboxEntry, Store } from "../store/mod.ts";
 import { Acknowledged } from "./acknowledged.ts";
-
-/** The wait before something that storage refused is tried again. */
-const RETRY_MS = 1_000;
 
 /** What a connection hears. None of these may throw or wait. */
 export interface Listener {
@@ -30,11 +27,12 @@ export interface Listener {
   unregistered(): void;
 }
 
+/** What rings a bell within a commit. */
+export type Ring = ReturnType<Store["sessions"]["bell"]>;
+
 /** What this process knows of an address that has, or just had, a connection here. */
 export interface Presence {
   owner: Listener | null;
-  /** The version of the session record with which the owner became it; `null` until then. */
-  claim: string | null;
   readonly acknowledged: Acknowledged;
   /** When the last connection left, by the monotonic clock. */
   leftAt: number;
@@ -51,46 +49,48 @@ export class Doorbell {
     const key = addressKey(address);
     let presence = this.#presences.get(key);
     if (presence === undefined) {
-      presence = { owner: null, claim: null, acknowledged: new Acknowledged(this.clock), leftAt: 0 };
+      presence = { owner: null, acknowledged: new Acknowledged(this.clock), leftAt: 0 };
       this.#presences.set(key, presence);
     }
     const before = presence.owner;
     presence.owner = listener;
-    presence.claim = null;
     before?.replaced();
     return presence;
   }
 
-  /** The connection that has the address here has it by storage too, with this version of the record. */
-  claimed(address: Address, listener: Listener, version: string): void {
-    const presence = this.#presences.get(addressKey(address));
-    if (presence?.owner === listener) presence.claim = version;
-  }
-
-  /** A connection is over, or has lost its address. */
-  leave(address: Address, listener: Listener): void {
+  /**
+   * A connection is over, or has lost its address.
+   *
+   * @param hasUnacknowledged whether messages were handed to it that it did not acknowledge: whoever has the address
+   * next must look.
+   */
+  leave(address: Address, listener: Listener, hasUnacknowledged: boolean): void {
     const presence = this.#presences.get(addressKey(address));
     if (presence?.owner === listener) {
       presence.owner = null;
       presence.leftAt = this.clock.monotonic();
     }
-    // A next owner in this process begins by looking; one in another process may have looked too early for what was
-    // handed over here.
-    this.sessions.ring(address, "wake");
+    // A next owner in this process begins by looking; one in another process may have looked already.
+    if (hasUnacknowledged && this.sessions.isShared) this.sessions.ring(address, "wake");
   }
 
-  /** Hears what this process is rung for, until `signal` is aborted. */
-  async listen(signal: AbortSignal): Promise<void> {
-    if (this.sessions.isShared) {
-      await this.sessions.listen(signal, (address, bell) => this.#rung(address, bell));
-    }
+  /**
+   * What the commit of a message rings, so that a recipient at another process is woken by it even if this process ends
+   * before it can ring; `null` if nobody else has the database, or the recipient is here.
+   */
+  ringOf(address: Address): Ring | null {
+    return this.sessions.isShared && !this.isConnected(address) ? this.sessions.bell(address, "wake") : null;
   }
 
-  /** A message is durable. */
-  handOver(address: Address, entry: MailboxEntry): void {
+  /**
+   * A message is durable.
+   *
+   * @param wasRung whether its commit rang the bell.
+   */
+  handOver(address: Address, entry: MailboxEntry, wasRung = false): void {
     const owner = this.#owner(address);
-    if (owner === null) this.sessions.ring(address, "wake");
-    else owner.handOver(entry);
+    if (owner !== null) owner.handOver(entry);
+    else if (!wasRung) this.sessions.ring(address, "wake");
   }
 
   /** Something became durable for an address, which could not be handed over. */
@@ -123,35 +123,6 @@ export class Doorbell {
     for (const [key, { owner, acknowledged, leftAt }] of this.#presences) {
       if (owner === null && now - leftAt > TIMES.acknowledgedMs) this.#presences.delete(key);
       else if (acknowledged.size > 0) acknowledged.sweep();
-    }
-  }
-
-  #rung(address: Address, bell: Bell): void {
-    const owner = this.#owner(address);
-    if (bell === "session") void this.#judgeOwner(address);
-    else if (owner === null) {
-      void this.sessions.pass(address, bell, () => this.isConnected(address)).catch(() => {}); // already in the log
-    } else if (bell === "wake") owner.woken();
-    else owner.preKeysLow();
-  }
-
-  /** Somebody else has, or ended, what a connection here has, unless it has claimed it again since. */
-  async #judgeOwner(address: Address): Promise<void> {
-    const presence = this.#presences.get(addressKey(address));
-    const owner = presence?.owner ?? null;
-    while (presence !== undefined && owner !== null && presence.owner === owner && presence.claim !== null) {
-      let record: SessionRecord | null;
-      try {
-        record = await this.sessions.read(address);
-      } catch {
-        await sleep(this.clock, RETRY_MS * (0.5 + Math.random()));
-        continue;
-      }
-      if (record === null || record.owner === "here" || presence.owner !== owner) return;
-      if (presence.claim === null || record.versionstamp <= presence.claim) return;
-      if (record.owner === "unregistered") owner.unregistered();
-      else owner.replaced();
-      return;
     }
   }
 

@@ -35,7 +35,6 @@ export class Maintenance {
 
   constructor(private readonly core: Core) {
     const { store, doorbell, rates } = core;
-    void doorbell.listen(this.#stopped.signal);
     this.#every(EVERY_MS.lateWrites, () => store.writer.refuseLate(TIMES.storageDeadlineMs));
     this.#every(EVERY_MS.sweep, () => doorbell.sweep());
     this.#every(EVERY_MS.rates, () => Object.values(rates).forEach((budget) => budget.sweep()));

@@ -31,7 +31,10 @@ export interface OwnDevice {
 export class Receiver {
   readonly #presence: Presence;
   readonly #removal: Removal;
+  /** Tells this connection from others in the session record. */
+  readonly #connectionId = crypto.getRandomValues(new Uint8Array(16));
   #hasLeft = false;
+  #left: AbortController | null = null;
   #renewAt: number;
 
   /** Takes the address: from here on the listener hears, and the connection before it is replaced. */
@@ -43,7 +46,7 @@ export class Receiver {
     this.#presence = core.doorbell.enter(address, listener);
     this.#removal = new Removal(core, address, this.#presence.acknowledged);
     this.#renewAt = core.clock.monotonic() + TIMES.sessionRenewMs;
-    void this.#claim();
+    void this.#listen();
   }
 
   /** Whether the place was given up. */
@@ -56,7 +59,8 @@ export class Receiver {
     if (this.#hasLeft || now < this.#renewAt) return;
     this.#renewAt = now + TIMES.sessionRenewMs;
     void this.readOwnDevice().catch(() => {});
-    if (this.core.store.sessions.isShared) void this.core.store.sessions.renew(this.address).catch(() => {});
+    const { sessions } = this.core.store;
+    if (sessions.isShared) void sessions.claim(this.address, this.#connectionId).catch(() => {});
   }
 
   /**
@@ -186,11 +190,16 @@ export class Receiver {
     this.#removal.acknowledged(entry, wasRead && Math.abs(age) < TIMES.acknowledgedMs);
   }
 
-  /** Gives the place up. */
-  leave(): void {
+  /**
+   * Gives the place up.
+   *
+   * @param hasUnacknowledged whether messages were handed over that the client did not acknowledge.
+   */
+  leave(hasUnacknowledged: boolean): void {
     if (this.#hasLeft) return;
     this.#hasLeft = true;
-    this.core.doorbell.leave(this.address, this.listener);
+    this.#left?.abort();
+    this.core.doorbell.leave(this.address, this.listener, hasUnacknowledged);
   }
 
   /** How many messages the mailbox lost since somebody was told, and what to clear when that is done. */
@@ -205,16 +214,18 @@ export class Receiver {
     this.core.store.waiting.clear(this.address, epoch, report);
   }
 
-  /** Claims the address in storage, so that other processes know where to ring; tried until it works. */
-  async #claim(): Promise<void> {
-    const { store, clock, doorbell } = this.core;
-    while (store.sessions.isShared && !this.#hasLeft) {
+  /** Where other processes may be: claims the address in storage and listens there, for as long as the place is kept. */
+  async #listen(): Promise<void> {
+    const { store: { sessions }, clock } = this.core;
+    if (!sessions.isShared) return;
+    const { signal } = this.#left = new AbortController();
+    while (!signal.aborted) {
       try {
-        const version = await store.sessions.claim(this.address, () => !this.#hasLeft);
-        if (version === null || this.#hasLeft) return;
-        doorbell.claimed(this.address, this.listener, version);
-        // What another process stored before this was handed to the connection before this one, or rung for in vain.
-        return this.listener.woken();
+        const version = await sessions.claim(this.address, this.#connectionId, signal);
+        if (signal.aborted) return;
+        // What another process stored before this was handed to the connection before this one, or rang its bell.
+        this.listener.woken();
+        await sessions.watch(this.address, this.#connectionId, version, signal, this.listener);
       } catch (error) {
         log.warn("an address can't be claimed yet: {reason}", { reason: String(error) });
         await sleep(clock, RETRY_MS * (0.5 + Math.random()));

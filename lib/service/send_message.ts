@@ -87,7 +87,9 @@ function append(
   const stored = toStored(core, from, message);
   const accepted = { at: stored.timestamp, fullDeviceIds: NONE_FULL };
   const addition = messageId === undefined ? null : store.accepted.add(from, to, messageId, stored.timestamp);
-  const entry = store.mailboxes.append(to, epoch, stored, addition, (error) => {
+  const ring = doorbell.ringOf(to);
+  const companions = { addition, ring };
+  const entry = store.mailboxes.append(to, epoch, stored, companions, (error) => {
     const counted = { bytes: ciphertext.length, transient };
     if (error !== null) {
       depths.release(to, epoch, counted);
@@ -95,7 +97,7 @@ function append(
     }
     depths.settled(to, epoch, counted);
     metrics.counts.messagesAccepted++;
-    doorbell.handOver(to, entry);
+    doorbell.handOver(to, entry, ring !== null);
     settled(null, accepted);
   }, () => doorbell.wake(to));
 }

@@ -93,9 +93,10 @@ export async function post(
   posting: Posting,
 ): Promise<Accepted | null> {
   let entries: MailboxEntry[] | null = null;
+  const rings = posting.copies.map(({ to }) => doorbell.ringOf(to));
   try {
     const wake = () => posting.copies.forEach(({ to }) => doorbell.wake(to));
-    entries = await store.postings.post(posting, wake);
+    entries = await store.postings.post({ ...posting, rings: rings.filter((ring) => ring !== null) }, wake);
   } finally {
     for (const { to, epoch, message: { ciphertext, transient } } of posting.copies) {
       const counted = { bytes: ciphertext.length, transient };
@@ -107,7 +108,7 @@ export async function post(
   metrics.counts.messagesAccepted += entries.length;
   posting.copies.forEach(({ to }, i) => {
     const entry = entries?.[i];
-    if (entry !== undefined) doorbell.handOver(to, entry);
+    if (entry !== undefined) doorbell.handOver(to, entry, rings[i] !== null);
   });
   return posting.accepted;
 }

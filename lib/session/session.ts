@@ -216,7 +216,7 @@ export class Session implements Listener, Requester {
     this.#state = state;
     this.#intake.stop();
     this.#delivery.stop();
-    this.#receiver.leave();
+    this.#receiver.leave(this.#delivery.hasUnacknowledged);
   }
 
   /**

@@ -6,6 +6,7 @@ import { type Clock, withDeadline } from "../clock.ts";
 import { RequestError } from "../errors.ts";
 import { KV, TIMES } from "../limits.ts";
 import { logger } from "../log.ts";
+import { GatheredReads } from "./gathered_reads.ts";
 import { Handles } from "./handles.ts";
 import { schemaKey } from "./keys.ts";
 
@@ -26,6 +27,7 @@ export function unavailable(): RequestError {
 /** One database. */
 export class Database {
   readonly #handles: Handles;
+  readonly #gathered = new GatheredReads<Entry>((keys) => this.getMany(keys), unavailable);
 
   /**
    * @param writer commits.
@@ -57,6 +59,11 @@ export class Database {
     return this.#handles.reader;
   }
 
+  /** Waits for a commit; fails if it was asked of a handle that another one took the place of. */
+  whileCurrent<T>(work: Promise<T>): Promise<T> {
+    return this.#handles.whileCurrent(work);
+  }
+
   /** A commit has waited for longer than it may. */
   late(): void {
     this.#handles.late();
@@ -69,6 +76,7 @@ export class Database {
 
   /** Reads one entry, or `null`. */
   async get(key: Deno.KvKey): Promise<Entry | null> {
+    if (this.isShared) return await this.#gathered.get(key);
     return present(await this.#read(() => this.reader.get(key)));
   }
 
@@ -128,7 +136,8 @@ export class Database {
     signal: AbortSignal,
     changed: (entries: (Entry | null)[]) => void,
   ): Promise<void> {
-    const stream = this.reader.watch<unknown[]>(keys as Deno.KvKey[]).getReader();
+    const { kv, release } = await this.#handles.takeWatch(signal);
+    const stream = kv.watch<unknown[]>(keys as Deno.KvKey[]).getReader();
     const stop = () => void stream.cancel().catch(() => {});
     signal.addEventListener("abort", stop, { once: true });
     try {
@@ -140,6 +149,7 @@ export class Database {
     } finally {
       signal.removeEventListener("abort", stop);
       stop();
+      release();
     }
   }
 
@@ -162,6 +172,7 @@ export class Database {
       this.#handles.late();
       throw unavailable();
     }
+    this.#handles.answered();
     return result as T;
   }
 }

@@ -79,7 +79,7 @@ export class IdSource {
     // A little ahead of the last id, if that is ahead of the clock: or every restart would carry it a minute further.
     const untilMs = Math.max(this.database.clock.now() + TIMES.idReserveMs, this.#lastMs + AHEAD_MS);
     if (untilMs <= this.#markMs) return;
-    await this.database.writer.atomic().max(clockKey, BigInt(untilMs)).commit();
+    await this.database.whileCurrent(this.database.writer.atomic().max(clockKey, BigInt(untilMs)).commit());
     this.#markMs = untilMs;
   }
 }

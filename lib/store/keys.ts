@@ -116,16 +116,13 @@ export const acceptedRowKey = (bucket: number, pair: Uint8Array, id: Uint8Array)
   id,
 ];
 
-/** Rung when there are rows for a process. */
-export const bellKey = (process: Uint8Array): Deno.KvKey => ["bell", process];
+/** Rung when something may wait for the address. */
+export const wakeKey = (a: Address): Deno.KvKey => ["wake", a.userId, a.deviceId];
 
-/** The prefix of what a process is rung for. */
-export const rungPrefix = (process: Uint8Array): Deno.KvKey => ["rung", process];
+/** Rung when the one-time prekeys of the address run low. */
+export const lowKey = (a: Address): Deno.KvKey => ["low", a.userId, a.deviceId];
 
-/** One thing that a process is rung for; see `sessions.ts`. */
-export const rungKey = (process: Uint8Array, id: Uint8Array): Deno.KvKey => ["rung", process, id];
-
-/** Which process has the address. */
+/** Which connection has the address. */
 export const sessionKey = (a: Address): Deno.KvKey => ["session", a.userId, a.deviceId];
 
 /** What one lane of one writer committed last; see `lane_token.ts`. */

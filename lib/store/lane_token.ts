@@ -6,14 +6,17 @@
  * one that was carried out the repeat fails, and the row says that it was this very commit.
  * @module
  */
-import { sleep } from "../clock.ts";
+import { sleep, withDeadline } from "../clock.ts";
 import { logger } from "../log.ts";
 import type { Database } from "./database.ts";
 
 const log = logger("store");
 
-/** How long a commit is repeated that fails for reasons which may pass, and the wait in between. */
-const REPEAT_MS = { most: 300_000, pause: 100 } as const;
+/**
+ * How long a commit is repeated that fails for reasons which may pass; how long one attempt may take, since its connection
+ * may be gone without a word; and the wait in between.
+ */
+const REPEAT_MS = { most: 300_000, attempt: 30_000, pause: 100 } as const;
 
 /** How long the row lives when its lane does nothing. */
 const KEPT_MS = 86_400_000;
@@ -61,12 +64,12 @@ export class LaneToken {
   ): Promise<CommitResult | null> {
     const atomic = this.database.writer.atomic().check({ key: this.key, versionstamp: this.#version })
       .set(this.key, mark, { expireIn: KEPT_MS });
-    const result = await build(atomic).commit();
+    const result = await this.#soon(build(atomic).commit());
     if (result.ok) {
       this.#version = result.versionstamp;
       return result;
     }
-    const { value, versionstamp } = await this.database.writer.get(this.key);
+    const { value, versionstamp } = await this.#soon(this.database.writer.get(this.key));
     if (value instanceof Uint8Array && value.every((byte, i) => byte === mark[i])) {
       this.#version = versionstamp;
       return versionstamp === null ? null : { ok: true, versionstamp };
@@ -75,4 +78,13 @@ export class LaneToken {
     this.#version = versionstamp;
     return null;
   }
+
+  async #soon<T>(work: Promise<T>): Promise<T> {
+    const waiting = this.database.whileCurrent(work);
+    const result = await withDeadline(this.database.clock, waiting, REPEAT_MS.attempt, LATE);
+    if (result === LATE) throw new Error("no answer");
+    return result as T;
+  }
 }
+
+const LATE = Symbol("late");

@@ -110,23 +110,23 @@ export class Mailboxes {
   /**
    * Queues a message for an installation.
    *
-   * @param addition written in the same commit.
+   * @param companions written in the same commit: what remembers the send, and what rings the recipient's bell.
    * @param settle called once, with `null` when the message is durable.
-   * @param landed called if it became durable after all, when that was not known in time.
+   * @param landed called if it became durable after all, or may have, when that was not known in time.
    * @returns the entry; it must not be delivered before.
    */
   append(
     to: Address,
     epoch: string,
     message: StoredMessage,
-    addition: Addition | null,
+    { addition, ring }: { readonly addition: Addition | null; readonly ring: Mutation | null },
     settle: Write["settle"],
     landed: () => void = () => {},
   ): MailboxEntry {
     const [entry, mutation] = prepareEntry(to, epoch, message);
     const tally = tallyOf(to, entry, 1);
     this.writer.write(to.userId, {
-      mutations: [mutation],
+      mutations: ring === null ? [mutation] : [mutation, ring],
       ...(tally === null ? {} : { tallies: [tally] }),
       ...(addition === null ? {} : { addition }),
       settle,

@@ -28,7 +28,6 @@ export type { LostReport, Waiting } from "./waiting.ts";
 export type { SendIdentity } from "./accepted.ts";
 export type { Posting } from "./postings.ts";
 export type { ClaimOf, TakenBundle } from "./claims.ts";
-export type { Bell, SessionRecord } from "./sessions.ts";
 export { loadSecret } from "./secret.ts";
 
 /** Everything that is kept, over one open database. */

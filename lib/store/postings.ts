@@ -9,7 +9,7 @@ import type { DeviceList } from "./devices.ts";
 import { deviceListKey } from "./keys.ts";
 import { type MailboxEntry, prepareEntry, tallyOf } from "./mailbox.ts";
 import { packTally } from "./tally.ts";
-import { mutate, type Writer } from "./writer.ts";
+import { mutate, type Mutation, type Writer } from "./writer.ts";
 
 /** A send that is stored on conditions. */
 export interface Posting {
@@ -28,6 +28,8 @@ export interface Posting {
   readonly mustBeNew: boolean;
   /** The device list that it was judged on, which must be current; `null` if it need not. One check. */
   readonly list: DeviceList | null;
+  /** What rings bells, in the same commit. */
+  readonly rings?: readonly Mutation[];
 }
 
 /** Stores sends on conditions. */
@@ -53,6 +55,7 @@ export class Postings {
         if (list !== null) atomic.check({ key: deviceListKey(userId), versionstamp: list.versionstamp });
         if (posting.mustBeNew) this.acceptedSends.requireNew(atomic, identity);
         mutate(atomic, this.acceptedSends.remember(identity, accepted));
+        for (const ring of posting.rings ?? []) mutate(atomic, ring);
         for (const { mutation, tally } of prepared) {
           mutate(atomic, mutation);
           if (tally !== null) atomic.sum(tally.key, packTally(tally.messages, tally.bytes));

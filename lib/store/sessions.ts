@@ -1,63 +1,40 @@
 /**
- * Which process has an address, and how servers on one database tell each other.
+ * Who has an address now, and the bells that are rung for it: what servers on one database tell each other.
  *
- * The session record of an address names the process that has its connection. Whoever has something to tell leaves a row
- * for that process and rings its bell, the one key that the process watches: so a connection costs no watch, and a ring
- * for nobody costs no write. A process that is rung for an address which it has no more rings on.
+ * A connection writes its own id into the session record of its address. Each one watches that record with its bells:
+ * a record newer than its own, with another id, means that it has been replaced.
  *
- * Where no other process can be, none of this is needed, and nothing is written.
+ * Where no other process can be, as on a file, nothing of this is written or watched.
  * @module
  */
-import { type Address, addressKey, USER_ID_BYTES, userIdFromBytes, userIdToBytes } from "../address.ts";
-import { readUint32, writeUint32 } from "../bytes.ts";
 import { sleep } from "../clock.ts";
+import type { Address } from "../address.ts";
 import { TIMES } from "../limits.ts";
 import { logger } from "../log.ts";
 import type { Database, Entry } from "./database.ts";
-import { bellKey, rungKey, rungPrefix, sessionKey } from "./keys.ts";
-import { mutate, type Mutation, type Writer } from "./writer.ts";
+import { lowKey, sessionKey, wakeKey } from "./keys.ts";
+import type { Mutation, Writer } from "./writer.ts";
 
 const log = logger("store");
 
-/** What a process is rung for: a message waits, one-time prekeys run low, the session record is another's. */
-export type Bell = "wake" | "low" | "session";
-const BELLS: readonly Bell[] = ["wake", "low", "session"];
-
-/** A session record, as this process sees it. */
-export interface SessionRecord {
-  readonly owner: "here" | "elsewhere" | "unregistered";
-  readonly versionstamp: string;
+/** What a connection hears through the database. */
+export interface Watcher {
+  /** Something may wait for the address. */
+  woken(): void;
+  /** The one-time prekeys of the address run low. */
+  preKeysLow(): void;
+  /** Another connection, somewhere, has the address now. */
+  replaced(): void;
+  /** The device was unregistered by another one of its user. */
+  unregistered(): void;
 }
-
-/** Bytes of a process's name. */
-const PROCESS_BYTES = 16;
-
-/** What the record of a device holds that was unregistered by another one of its user. */
-const UNREGISTERED = Uint8Array.of(0);
 
 /** How long to wait before a watch that broke is begun again, and the longest such wait. */
 const WATCH_RETRY_MS = { first: 250, most: 10_000 } as const;
 
-/** How long a row waits for its process. A connection without work looks for messages by itself, every minute. */
-const RUNG_MS = { wake: 600_000, low: 600_000, session: TIMES.sessionMs } as const;
-
-/** Rows that are read, and deleted, at once. */
-const RUNG_PAGE = 400;
-
-/** How often a claim is repeated that others come between. */
-const CLAIM_ATTEMPTS_MAX = 20;
-
-/** A ring that is on its way. */
-interface Ringing {
-  /** Whether it was rung for again while it was being found out for whom. */
-  again: boolean;
-  hasFoundOwner: boolean;
-}
-
 /** Session records and bells. */
 export class Sessions {
-  readonly #process = crypto.getRandomValues(new Uint8Array(PROCESS_BYTES));
-  readonly #ringing = new Map<string, Ringing>();
+  readonly #ringing = new Set<string>();
 
   constructor(private readonly database: Database, private readonly writer: Writer) {}
 
@@ -67,181 +44,108 @@ export class Sessions {
   }
 
   /**
-   * Makes this process the owner of an address, and tells the one that was.
+   * Makes a connection the owner of an address.
    *
-   * @param isWanted asked before each attempt.
-   * @returns the version of the record; `null` if it is not wanted any more.
+   * @param signal aborted when the connection is gone: a claim that still waits is then not made, or it would end a newer
+   * connection at another process.
+   * @returns the version of the record; an older one of somebody else does not count.
    * @throws {RequestError} `unavailable`.
    */
-  async claim(address: Address, isWanted: () => boolean = () => true): Promise<string | null> {
+  claim(address: Address, connectionId: Uint8Array, signal?: AbortSignal): Promise<string> {
     const key = sessionKey(address);
-    for (let attempt = 1;; attempt++) {
-      const entry = await this.database.get(key);
-      if (!isWanted()) return null;
-      const result = await this.#replace(address, entry, this.#process);
-      if (result !== null) return result;
-      if (attempt >= CLAIM_ATTEMPTS_MAX) throw new Error("others claim the address all the time");
-    }
+    const mutations: Mutation[] = [{ key, change: connectionId, expireInMs: TIMES.sessionMs }];
+    // What waits in a lane must keep its size: a ring, which harms nobody, takes its place.
+    const giveUp = () => {
+      mutations[0] = { key: wakeKey(address), change: connectionId, expireInMs: TIMES.sessionMs };
+    };
+    signal?.addEventListener("abort", giveUp, { once: true });
+    return new Promise((resolve, reject) => {
+      this.writer.write(address.userId, {
+        mutations,
+        settle: (error, result) => {
+          signal?.removeEventListener("abort", giveUp);
+          if (error === null && result?.ok) resolve(result.versionstamp);
+          else reject(error);
+        },
+      });
+    });
   }
 
   /**
-   * Writes the record of an address again before it expires, unless it is another's by now.
-   *
-   * @throws {RequestError} `unavailable`.
-   */
-  async renew(address: Address): Promise<void> {
-    const entry = await this.database.get(sessionKey(address));
-    if (entry === null || this.#ownerOf(entry) === "here") await this.#replace(address, entry, this.#process);
-  }
-
-  /**
-   * Ends whatever connection has an address: its device was unregistered by another one of its user.
+   * Ends whatever connection has an address at another process: its device was unregistered by another one of its user.
    *
    * @throws {RequestError} `unavailable`.
    */
   async end(address: Address): Promise<void> {
-    for (let attempt = 1; this.isShared && attempt <= CLAIM_ATTEMPTS_MAX; attempt++) {
-      const entry = await this.database.get(sessionKey(address));
-      if (entry === null || await this.#replace(address, entry, UNREGISTERED) !== null) return;
-    }
+    if (this.isShared) await this.claim(address, UNREGISTERED_SESSION);
   }
 
-  /**
-   * Reads the record of an address.
-   *
-   * @throws {RequestError} `unavailable`.
-   */
-  async read(address: Address): Promise<SessionRecord | null> {
-    const entry = await this.database.get(sessionKey(address));
-    return entry === null ? null : { owner: this.#ownerOf(entry), versionstamp: entry.versionstamp };
+  /** What rings a bell of an address within a commit of somebody else's. */
+  bell(address: Address, bell: "wake" | "low"): Mutation {
+    const key = bell === "wake" ? wakeKey(address) : lowKey(address);
+    return { key, change: crypto.getRandomValues(new Uint8Array(8)), expireInMs: TIMES.sessionMs };
   }
 
-  /** Rings for an address at the process that has it, if that is another one. Rings that wait are rung once. */
-  ring(address: Address, bell: Exclude<Bell, "session">): void {
-    if (!this.isShared) return;
-    const name = `${bell}/${addressKey(address)}`;
-    const ringing = this.#ringing.get(name);
-    if (ringing === undefined) {
-      const begun: Ringing = { again: false, hasFoundOwner: false };
-      this.#ringing.set(name, begun);
-      void this.#ring(address, bell, begun).finally(() => this.#ringing.delete(name));
-    } // Within a lane nothing overtakes: a row that still waits comes after everything that is durable by now.
-    else if (!ringing.hasFoundOwner) ringing.again = true;
+  /** Rings one of the bells of an address. Rings that wait to be written are rung once. */
+  ring(address: Address, bell: "wake" | "low"): void {
+    if (!this.isShared) return; // who has the address, if anybody, is in this process
+    const mutation = this.bell(address, bell);
+    const { key } = mutation;
+    const name = key.join("/");
+    // Within a lane nothing overtakes: a ring that still waits comes after everything that is durable by now.
+    if (this.#ringing.has(name)) return;
+    this.#ringing.add(name);
+    this.writer.write(address.userId, {
+      mutations: [mutation],
+      settle: () => this.#ringing.delete(name),
+    });
   }
 
-  /**
-   * This process was rung for an address that has no connection here: rings on, or takes the record back that says it
-   * has, so that nobody rings in vain again.
-   *
-   * @throws {RequestError} `unavailable`.
-   */
-  async pass(address: Address, bell: Exclude<Bell, "session">, isConnected: () => boolean): Promise<void> {
-    const entry = await this.database.get(sessionKey(address));
-    if (entry === null) return;
-    if (this.#ownerOf(entry) !== "here") return this.ring(address, bell);
-    if (isConnected()) return;
-    await this.writer.commit(address.userId, (atomic) => atomic.check(entry).delete(entry.key));
-  }
-
-  /** Listens at the bell of this process until `signal` is aborted. A watch that breaks is begun again. */
-  async listen(signal: AbortSignal, heard: (address: Address, bell: Bell) => void): Promise<void> {
-    let retryMs: number = WATCH_RETRY_MS.first;
-    let collecting: Promise<void> = Promise.resolve();
-    let waiting = 0;
-    const collect = () => {
-      if (waiting > 1) return; // one under way, and one that begins after this
-      waiting++;
-      collecting = collecting.then(() => this.#collect(signal, heard)).catch((error) => {
-        log.warn("what this process was rung for can't be read yet: {reason}", { reason: String(error) });
-        if (!signal.aborted) this.database.clock.setTimer(retryMs, collect);
-      }).finally(() => void waiting--);
+  /** Listens for an address until `signal` is aborted. A watch that breaks is begun again. */
+  async watch(
+    address: Address,
+    connectionId: Uint8Array,
+    claimVersion: string,
+    signal: AbortSignal,
+    watcher: Watcher,
+  ): Promise<void> {
+    const keys = [wakeKey(address), sessionKey(address), lowKey(address)];
+    const heard: (string | undefined)[] = [];
+    const isNew = (index: number, entry: Entry | null | undefined) => {
+      const before = heard[index];
+      heard[index] = entry?.versionstamp ?? "";
+      return entry !== null && entry !== undefined && entry.versionstamp !== before;
     };
+    let retryMs: number = WATCH_RETRY_MS.first;
     while (!signal.aborted) {
       try {
-        await this.database.watch([bellKey(this.#process)], signal, () => {
+        await this.database.watch(keys, signal, ([wake, session, low]) => {
           retryMs = WATCH_RETRY_MS.first;
-          collect();
+          // The state at the start counts for `wake`, which may have been rung while nobody watched.
+          if (isNew(0, wake)) watcher.woken();
+          const isFirst = heard.length < 3;
+          if (isNew(2, low) && !isFirst) watcher.preKeysLow();
+          if (!session || session.versionstamp <= claimVersion || isOwn(session, connectionId)) return;
+          if (isUnregistered(session)) watcher.unregistered();
+          else watcher.replaced();
         });
       } catch (error) {
         if (!signal.aborted) log.warn("a watch broke: {reason}", { reason: String(error) });
       }
-      if (signal.aborted) break;
+      if (signal.aborted) return;
       await sleep(this.database.clock, retryMs * (0.5 + Math.random()));
       retryMs = Math.min(retryMs * 2, WATCH_RETRY_MS.most);
     }
-    await collecting;
   }
+}
 
-  async #ring(address: Address, bell: Bell, ringing: Ringing): Promise<void> {
-    try {
-      do {
-        ringing.again = false;
-        const entry = await this.database.get(sessionKey(address));
-        if (ringing.again) continue; // whoever has the address by now may not be in what was read
-        if (entry === null || this.#ownerOf(entry) !== "elsewhere") return;
-        ringing.hasFoundOwner = true;
-        const mutations = this.#rungFor(entry, address, bell);
-        await new Promise<void>((resolve) => {
-          this.writer.write(address.userId, { mutations, settle: () => resolve() });
-        });
-        return;
-      } while (ringing.again);
-    } catch {
-      return; // already in the log: a connection without work looks by itself now and then
-    }
-  }
+/** What the session record of a device holds that was unregistered by another one: no connection's id. */
+const UNREGISTERED_SESSION = Uint8Array.of(0);
 
-  /** Puts something else into a record that is as it was read, and tells the process that it named; `null` if it is not. */
-  async #replace(address: Address, entry: Entry | null, value: Uint8Array): Promise<string | null> {
-    const key = sessionKey(address);
-    const result = await this.writer.commit(address.userId, (atomic) => {
-      atomic.check({ key, versionstamp: entry?.versionstamp ?? null });
-      mutate(atomic, { key, change: value, expireInMs: TIMES.sessionMs });
-      if (entry !== null && this.#ownerOf(entry) === "elsewhere") {
-        for (const mutation of this.#rungFor(entry, address, "session")) mutate(atomic, mutation);
-      }
-      return atomic;
-    });
-    return result.ok ? result.versionstamp : null;
-  }
+function isUnregistered(session: Entry): boolean {
+  return session.value instanceof Uint8Array && session.value.length === UNREGISTERED_SESSION.length;
+}
 
-  #ownerOf({ value }: Entry): SessionRecord["owner"] {
-    if (!(value instanceof Uint8Array) || value.length !== PROCESS_BYTES) return "unregistered";
-    return value.every((byte, i) => byte === this.#process[i]) ? "here" : "elsewhere";
-  }
-
-  /** What tells the process in a record something of an address. */
-  #rungFor({ value }: Entry, { userId, deviceId }: Address, bell: Bell): Mutation[] {
-    if (!(value instanceof Uint8Array)) return [];
-    const id = crypto.getRandomValues(new Uint8Array(16));
-    const row = new Uint8Array(1 + USER_ID_BYTES + 4);
-    row[0] = BELLS.indexOf(bell);
-    row.set(userIdToBytes(userId), 1);
-    writeUint32(row, 1 + USER_ID_BYTES, deviceId);
-    return [
-      { key: rungKey(value, id), change: row, expireInMs: RUNG_MS[bell] },
-      { key: bellKey(value), change: id, expireInMs: TIMES.sessionMs },
-    ];
-  }
-
-  /** Tells of what this process was rung for, and deletes the rows. */
-  async #collect(signal: AbortSignal, heard: (address: Address, bell: Bell) => void): Promise<void> {
-    for (let isMore = true; isMore && !signal.aborted;) {
-      const rows = await this.database.list({ prefix: rungPrefix(this.#process) }, { limit: RUNG_PAGE });
-      isMore = rows.length === RUNG_PAGE;
-      const [first] = rows;
-      if (first === undefined) return;
-      for (const { value } of rows) {
-        if (!(value instanceof Uint8Array)) continue;
-        const [userId, bell] = [userIdFromBytes(value, 1), BELLS[value[0] ?? -1]];
-        if (userId === null || bell === undefined) continue;
-        heard({ userId, deviceId: readUint32(value, 1 + USER_ID_BYTES) }, bell);
-      }
-      // Each ring has a row of its own: what is rung meanwhile is not deleted with it.
-      await this.writer.commit("", (atomic) => {
-        for (const { key } of rows) atomic.delete(key);
-        return atomic;
-      });
-    }
-  }
+function isOwn(session: Entry, connectionId: Uint8Array): boolean {
+  return session.value instanceof Uint8Array && session.value.every((byte, i) => byte === connectionId[i]);
 }

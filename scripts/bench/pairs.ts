@@ -53,6 +53,7 @@ async function startPair(
   to: string,
   deliveries: Deliveries,
   failed: (reason: string) => void,
+  senderAt: Target,
 ): Promise<RawSocket[]> {
   const { version } = load;
   const ack = makeAck(version);
@@ -66,18 +67,34 @@ async function startPair(
     if (type === TYPE.ack) socket.send(template.next());
     else if (type === TYPE.error) failed(refusalText(version, bytes, at, length));
   };
-  const sender = await connectPeer(target, crypto.randomUUID(), listen, { version });
+  const sender = await connectPeer(senderAt, crypto.randomUUID(), listen, { version });
   for (let i = 0; i < load.unacknowledged; i++) sender.send(template.next());
   return [recipient, sender];
 }
 
-/** Runs the load, and leaves the target with it cut off. */
-export async function runPairs(target: Target, load: PairLoad): Promise<PairResult> {
+/** The n-th of several, round and round. */
+export function oneOf<T>(all: readonly T[], n: number): T {
+  const one = all[n % all.length];
+  if (one === undefined) throw new Error("there are none");
+  return one;
+}
+
+/**
+ * Runs the load, and leaves the target with it cut off.
+ *
+ * @param all where there are several on one database: the recipients are spread over them, and each sender is at the one
+ * after its recipient's.
+ */
+export async function runPairs(
+  target: Target,
+  load: PairLoad,
+  all: readonly Target[] = [target],
+): Promise<PairResult> {
   const deliveries = new Deliveries();
   let refusal: string | null = null;
   const failed = (reason: string) => refusal ??= reason;
   const sockets = (await Promise.all(
-    load.recipients.map((to) => startPair(target, load, to, deliveries, failed)),
+    load.recipients.map((to, i) => startPair(oneOf(all, i), load, to, deliveries, failed, oneOf(all, i + 1))),
   )).flat();
   await wait(load.warmUpMs);
   const processors = await watchProcessors(target);

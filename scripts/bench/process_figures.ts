@@ -24,7 +24,7 @@ export async function residentKib(pid: number): Promise<number> {
 }
 
 /** Processor seconds that each process has used, all its threads together. */
-async function processorSeconds(pids: readonly number[]): Promise<number[]> {
+export async function processorSeconds(pids: readonly number[]): Promise<number[]> {
   const lines = (await cat(...pids.map((pid) => `/proc/${pid}/stat`))).trim().split("\n");
   return lines.map((line) => {
     // The name, in brackets, may hold spaces: fields are counted behind it.

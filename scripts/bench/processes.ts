@@ -177,6 +177,53 @@ export function startServer(
   return start("server", { program: "../../main.ts", inspect }, env, folder);
 }
 
+/** Starts a server on a database that others share, as `kv` names it. */
+export function startServerOn(kv: Readonly<Record<string, string>>): Promise<Target> {
+  return start("server", { program: "../../main.ts", inspect: false }, { ...ENVIRONMENT, ...kv }, null);
+}
+
+/** A KV Connect server, and what a server process needs to use it. */
+export interface KvServer extends AsyncDisposable {
+  readonly pid: number;
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+/** Starts denokv on a fresh file. */
+export async function startDenokv(program: string, options: readonly string[]): Promise<KvServer> {
+  const folder = makeFolder();
+  const child = new Deno.Command(program, {
+    args: [`--sqlite-path=${folder.path}/denokv.sqlite`, "serve", "--addr=127.0.0.1:0", ...options],
+    env: { DENO_KV_ACCESS_TOKEN: SECRET },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  children.add(child);
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const late = setTimeout(() => reject(new Error("denokv does not listen")), START_MS);
+  void (async () => {
+    let text = "";
+    for await (const chunk of child.stderr.pipeThrough(new TextDecoderStream())) {
+      text = (text + chunk).slice(-20_000);
+      const url = /Listening on (http:\S+)/.exec(text)?.[1];
+      if (url !== undefined) resolve(url);
+    }
+    reject(new Error(`denokv ended:\n${text}`));
+  })();
+  const url = await promise.finally(() => clearTimeout(late));
+  const end = async () => {
+    killQuietly(child, "SIGKILL");
+    await child.status;
+    children.delete(child);
+    folder[Symbol.dispose]();
+  };
+  return {
+    pid: child.pid,
+    settings: { KV_PATH: url, DENO_KV_ACCESS_TOKEN: SECRET },
+    [Symbol.asyncDispose]: end,
+  };
+}
+
 /** The database file in a folder. */
 export const databasePath = (folder: Folder): string => `${folder.path}/messaging.kv`;
 

@@ -132,8 +132,12 @@ async function fillOldSends(filler: Filler, database: Database, count: number): 
 }
 
 /** Fills the database in a folder. */
-export async function fill(folder: Folder, { devices = [], oldSends = 0 }: Seed): Promise<void> {
-  const path = databasePath(folder);
+export function fill(folder: Folder, seed: Seed): Promise<void> {
+  return fillDatabase(databasePath(folder), seed);
+}
+
+/** Fills a database: a file, or that of a KV Connect server. */
+export async function fillDatabase(path: string, { devices = [], oldSends = 0 }: Seed): Promise<void> {
   const database = await openDatabase(path, { clock: systemClock, exclusive: false });
   try {
     const ids = await IdSource.open(database);

@@ -40,24 +40,25 @@ export interface Latencies {
 const TAIL_MS = 3_000;
 
 /** Sends message `index`, and tells when it has arrived. */
-interface Sender {
+export interface Sender {
   send(index: number): void;
   end(): void;
 }
 
 /** Who hears what becomes of the messages. */
-interface Listener {
+export interface Listener {
   arrived(index: number): void;
   /** A send was refused. */
   refused(reason: string): void;
 }
 
-/** A pair on a server: arrived is delivered. */
+/** A pair on a server: arrived is delivered. The sender may be at another server on the same database. */
 export async function steadyPair(
   target: Target,
   to: string,
   bytes: number,
   listener: Listener,
+  senderAt = target,
 ): Promise<Sender> {
   const ack = makeAck(2);
   const recipient = await connectPeer(target, to, (socket) => (type, sequence, message, at) => {
@@ -67,7 +68,7 @@ export async function steadyPair(
   });
   const template = new MessageTemplate(2, to, bytes);
   const sender = await connectPeer(
-    target,
+    senderAt,
     crypto.randomUUID(),
     () => (type, _sequence, message, at, length) => {
       if (type === TYPE.error) listener.refused(refusalText(2, message, at, length));
@@ -146,7 +147,7 @@ async function sendOnTime(senders: readonly Sender[], dueAt: (index: number) => 
 export async function runSteady(
   target: Target,
   load: SteadyLoad,
-  connect: typeof steadyPair = steadyPair,
+  connect: (target: Target, to: string, bytes: number, listener: Listener) => Promise<Sender> = steadyPair,
 ): Promise<Latencies> {
   const perMs = load.messagesPerSecond / 1_000;
   const messages = Math.ceil((load.warmUpMs + load.measureMs) * perMs);

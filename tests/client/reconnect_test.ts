@@ -104,6 +104,14 @@ Deno.test("stayConnected() waits longer each time that a connection ends as soon
   assert.ok((waits.waits.at(-1) ?? 0) > 2 * (waits.waits[0] ?? 0), `${waits.waits}`);
 });
 
+Deno.test("stayConnected() does not wait longer and longer for servers that stop in order", async () => {
+  using waits = new Waits();
+  await using server = new ScriptedServer();
+  server.onPeer = (peer, count) => peer.close(count < 6 ? 1001 : 1000);
+  await stay(server, new AbortController().signal).end;
+  assert.deepEqual([waits.waits.length, waits.waits.filter((wait) => wait > 500)], [5, []]);
+});
+
 Deno.test("stayConnected() closes its connection when it is aborted", async () => {
   await using server = new ScriptedServer();
   const aborted = new AbortController();

@@ -94,6 +94,15 @@ export class Device {
     return this.#sent.length - 1;
   }
 
+  /** Resolves when its connection is over; `null` if there is none. */
+  get ended(): Promise<unknown> | null {
+    return this.#connection?.closed ?? null;
+  }
+
+  wasAcknowledged(number: number): boolean {
+    return this.#sent[number]?.isAcknowledged === true;
+  }
+
   hasReceived(number: number): boolean {
     return this.#received.has(number);
   }
@@ -132,6 +141,11 @@ export class Device {
     while (this.#inFlight < IN_FLIGHT_MAX && this.#isSending && this.#connection !== null) {
       void this.send().finally(() => this.#isSending && this.busy());
     }
+  }
+
+  /** Begins nothing more. */
+  rest(): void {
+    this.#isSending = false;
   }
 
   /** Sends one message; one whose answer never comes is no error. */

@@ -247,7 +247,7 @@ Deno.test("sendMessage() takes no more than the limit though messages that expir
   const receiver = createService(core).receive(to, new NotingListener());
   await receiver.read(epoch, 100, () => false, () => true);
   await eventually("the expired ones are gone", () => core.store.writer.isIdle);
-  receiver.leave();
+  receiver.leave(false);
   const { open } = await core.store.waiting.read(to, epoch);
   assert.equal(open.messages, 3);
   await assert.rejects(send(core, outgoing(to)), FULL);

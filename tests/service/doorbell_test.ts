@@ -3,72 +3,73 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { Address } from "../../lib/address.ts";
 import { TIMES } from "../../lib/limits.ts";
 import { newAddress } from "../store/open_store.ts";
 import { eventually } from "../support/eventually.ts";
 import { ManualClock } from "../support/manual_clock.ts";
-import { newEntry, NotingListener, openCore, rungFor, type TestCore, withTwoCores } from "./open_core.ts";
+import { bellsOf, newEntry, NotingListener, openCore, type TestCore } from "./open_core.ts";
 
-/** What is rung in storage for an address, once all is written. */
-async function rung(core: TestCore, address: Address): Promise<string[]> {
-  await new Promise((resolve) => setTimeout(resolve, 10));
+/** The bells that are rung once all is written. */
+async function rung(core: TestCore, address: ReturnType<typeof newAddress>): Promise<string[]> {
   await eventually("all is written", () => core.store.writer.isIdle);
-  return await rungFor(core, address);
-}
-
-/** Has a connection enter, and claim the address as a receiver does. */
-async function enter(core: TestCore, address: Address): Promise<NotingListener> {
-  const listener = new NotingListener();
-  core.doorbell.enter(address, listener);
-  const version = await core.store.sessions.claim(address);
-  core.doorbell.claimed(address, listener, version ?? assert.fail("it is wanted"));
-  return listener;
-}
-
-/** Has a core listen while work is done. */
-async function listening(core: TestCore, work: () => Promise<void>): Promise<void> {
-  const ended = new AbortController();
-  const over = core.doorbell.listen(ended.signal);
-  await work();
-  ended.abort();
-  await over;
+  return await bellsOf(core, address);
 }
 
 Deno.test("handOver() tells the connection that has the address, and rings no bell", async () => {
+  await using core = await openCore();
+  const address = newAddress();
+  const [listener, neighbour] = [new NotingListener(), new NotingListener()];
+  core.doorbell.enter(address, listener);
+  core.doorbell.enter({ ...address, deviceId: 2 }, neighbour);
+  const entry = newEntry();
+  core.doorbell.handOver(address, entry);
+  assert.deepEqual([listener.handedOver, neighbour.heard], [[entry], []]);
+  assert.deepEqual(await rung(core, address), []);
+});
+
+Deno.test("handOver() rings the bell when nobody here has the address, where others may be, unless its commit did", async () => {
   for (const isShared of [false, true]) {
     await using core = await openCore({ isShared });
-    const address = newAddress();
-    const [listener, neighbour] = [new NotingListener(), new NotingListener()];
-    core.doorbell.enter(address, listener);
-    core.doorbell.enter({ ...address, deviceId: 2 }, neighbour);
-    const entry = newEntry();
-    core.doorbell.handOver(address, entry);
-    assert.deepEqual([listener.handedOver, neighbour.heard], [[entry], []]);
-    assert.deepEqual(await rung(core, address), []);
+    const [address, rungFor] = [newAddress(), newAddress()];
+    core.doorbell.handOver(address, newEntry());
+    core.doorbell.handOver(rungFor, newEntry(), true);
+    assert.deepEqual(await rung(core, address), isShared ? ["wake"] : []);
+    assert.deepEqual(await rung(core, rungFor), []);
   }
 });
 
-Deno.test("handOver() and preKeysLow() ring where another process has the address, and nowhere else", async () => {
-  await withTwoCores(async (a, b) => {
-    const [there, nowhere] = [newAddress(), newAddress()];
-    await enter(b, there);
-    for (const address of [there, nowhere]) {
-      a.doorbell.handOver(address, newEntry());
-      a.doorbell.preKeysLow(address);
-    }
-    assert.deepEqual((await rung(a, there)).sort(), ["low", "wake"]);
-    assert.deepEqual(await rung(a, nowhere), []);
-  });
+Deno.test("ringOf() rings for who is not here, where others may be", async () => {
+  for (const isShared of [false, true]) {
+    await using core = await openCore({ isShared });
+    const [here, elsewhere] = [newAddress(), newAddress()];
+    core.doorbell.enter(here, new NotingListener());
+    assert.equal(core.doorbell.ringOf(here), null);
+    const key = isShared ? ["wake", elsewhere.userId, elsewhere.deviceId] : undefined;
+    assert.deepEqual(core.doorbell.ringOf(elsewhere)?.key, key);
+  }
 });
 
-Deno.test("preKeysLow() tells the connection that has the address", async () => {
-  await using core = await openCore();
+Deno.test("handOver() rings no bell for who is here, also when other processes share the database", async () => {
+  await using core = await openCore({ isShared: true });
+  const address = newAddress();
+  const listener = new NotingListener();
+  core.doorbell.enter(address, listener);
+  core.doorbell.handOver(address, newEntry());
+  assert.deepEqual(listener.heard, ["handOver"]);
+  assert.deepEqual(await rung(core, address), []);
+});
+
+Deno.test("preKeysLow() tells the connection that has the address, else rings the bell", async () => {
+  await using core = await openCore({ isShared: true });
   const address = newAddress();
   const listener = new NotingListener();
   core.doorbell.enter(address, listener);
   core.doorbell.preKeysLow(address);
   assert.deepEqual(listener.heard, ["preKeysLow"]);
+  assert.deepEqual(await rung(core, address), []);
+  core.doorbell.leave(address, listener, false);
+  core.doorbell.preKeysLow(address);
+  assert.deepEqual(await rung(core, address), ["low"]);
 });
 
 Deno.test("enter() tells the connection that had the address, and only the new one hears from then on", async () => {
@@ -77,74 +78,24 @@ Deno.test("enter() tells the connection that had the address, and only the new o
   const [older, newer] = [new NotingListener(), new NotingListener()];
   core.doorbell.enter(address, older);
   core.doorbell.enter(address, newer);
-  core.doorbell.leave(address, older); // as a replaced one does: it must not take the newer one away
+  core.doorbell.leave(address, older, true); // as a replaced one does: it must not take the newer one away
   core.doorbell.handOver(address, newEntry());
   assert.deepEqual([older.heard, newer.heard], [["replaced"], ["handOver"]]);
+  assert.deepEqual(await rung(core, address), [], "the newer one begins by looking");
 });
 
-Deno.test("leave() rings for the next owner, if that is in another process", async () => {
-  await withTwoCores(async (a, b) => {
-    const [moved, stayed] = [newAddress(), newAddress()];
-    const listeners = [await enter(a, moved), await enter(a, stayed)] as const;
-    await enter(b, moved);
-    await eventually("it would be told", async () => (await rungFor(a, moved)).length === 1);
-    a.doorbell.leave(moved, listeners[0]);
-    a.doorbell.leave(stayed, listeners[1]);
-    assert.deepEqual((await rung(a, moved)).sort(), ["session", "wake"]);
-    assert.deepEqual(await rung(a, stayed), []);
-  });
-});
-
-Deno.test("listen() wakes the connection that is here, and passes on what is for another one", async () => {
-  await withTwoCores(async (a, b) => {
-    const [here, gone] = [newAddress(), newAddress()];
-    const listener = await enter(b, here);
-    const leaver = await enter(b, gone);
-    b.doorbell.leave(gone, leaver);
-    await listening(b, async () => {
-      for (const address of [here, gone]) {
-        a.doorbell.wake(address);
-        a.doorbell.preKeysLow(address);
-      }
-      await eventually("it is heard", () => listener.heard.length === 2);
-      assert.deepEqual(listener.heard.toSorted(), ["preKeysLow", "woken"]);
-      await eventually("nobody is said to have it", async () => await a.store.sessions.read(gone) === null);
-    });
-    assert.deepEqual(leaver.heard, []);
-  });
-});
-
-Deno.test("listen() tells a connection that another process has its address, unless it claimed it again", async () => {
-  await withTwoCores(async (a, b) => {
-    const [lost, regained] = [newAddress(), newAddress()];
-    const loser = await enter(a, lost);
-    await enter(a, regained);
-    await enter(b, lost);
-    await enter(b, regained);
-    const again = await enter(a, regained);
-    const claiming = new NotingListener();
-    const unclaimed = newAddress();
-    await enter(a, unclaimed);
-    await enter(b, unclaimed);
-    a.doorbell.enter(unclaimed, claiming); // its claim is on its way, and newer than what is in storage
-    await listening(a, async () => {
-      await eventually("it is told", () => loser.heard.length === 1);
-      await eventually("all is heard", async () => {
-        return (await a.store.database.list({ prefix: ["rung"] }, { limit: 9 })).length <= 1;
-      });
-    });
-    assert.deepEqual([loser.heard, again.heard, claiming.heard], [["replaced"], [], []]);
-  });
-});
-
-Deno.test("listen() tells a connection whose device was unregistered at another process", async () => {
-  await withTwoCores(async (a, b) => {
-    const address = newAddress();
-    const listener = await enter(a, address);
-    await b.store.sessions.end(address);
-    await listening(a, () => eventually("it is told", () => listener.heard.length === 1));
-    assert.deepEqual(listener.heard, ["unregistered"]);
-  });
+Deno.test("leave() with messages under way rings for the next owner, if that may be in another process", async () => {
+  for (const isShared of [false, true]) {
+    await using core = await openCore({ isShared });
+    const [busy, idle] = [newAddress(), newAddress()];
+    const listener = new NotingListener();
+    core.doorbell.enter(busy, listener);
+    core.doorbell.leave(busy, listener, true);
+    core.doorbell.enter(idle, listener);
+    core.doorbell.leave(idle, listener, false);
+    assert.deepEqual(await rung(core, busy), isShared ? ["wake"] : []);
+    assert.deepEqual(await rung(core, idle), []);
+  }
 });
 
 Deno.test("sweep() keeps what was acknowledged for a connection that follows within ten seconds", async () => {
@@ -154,11 +105,11 @@ Deno.test("sweep() keeps what was acknowledged for a connection that follows wit
   const listener = new NotingListener();
   const before = core.doorbell.enter(address, listener);
   before.acknowledged.add("a");
-  core.doorbell.leave(address, listener);
+  core.doorbell.leave(address, listener, false);
   clock.advance(TIMES.acknowledgedMs);
   core.doorbell.sweep();
   assert.equal(core.doorbell.enter(address, listener).acknowledged.has("a"), true);
-  core.doorbell.leave(address, listener);
+  core.doorbell.leave(address, listener, false);
   clock.advance(TIMES.acknowledgedMs + 1);
   core.doorbell.sweep();
   assert.equal(core.doorbell.enter(address, listener).acknowledged.has("a"), false);

@@ -100,7 +100,7 @@ Deno.test("Maintenance leaves a device alone that stays connected", async () => 
   await receiver.readOwnDevice();
   for (let passedMs = 0; passedMs < 3 * DAY_MS; passedMs += DAY_MS / 4) await clock.leap(DAY_MS / 4);
   assert.equal(await isRegistered(core, address), true);
-  receiver.leave();
+  receiver.leave(false);
 });
 
 Deno.test("Maintenance leaves a device alone that was connected within the time", async () => {
@@ -113,7 +113,7 @@ Deno.test("Maintenance leaves a device alone that was connected within the time"
   const receiver = createService(core).receive(address, new NotingListener());
   await receiver.readOwnDevice();
   await clock.leap(1_000);
-  receiver.leave();
+  receiver.leave(false);
   for (let i = 0; i < 3; i++) await clock.leap(DAY_MS / 4);
   assert.equal(await isRegistered(core, address), true);
 });

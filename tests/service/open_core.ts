@@ -2,8 +2,7 @@
  * The core of the use cases on a database of its own in memory, and a listener that notes what it hears.
  * @module
  */
-import { type Address, userIdFromBytes } from "../../lib/address.ts";
-import { readUint32 } from "../../lib/bytes.ts";
+import type { Address } from "../../lib/address.ts";
 import { loadConfig } from "../../lib/config.ts";
 import type { OutgoingMessage } from "../../lib/domain.ts";
 import type { RequestError } from "../../lib/errors.ts";
@@ -77,27 +76,14 @@ export function send(core: Core, message: OutgoingMessage, from: Address = newAd
   });
 }
 
-/** What a core's process is rung for, as far as nobody heard it: of one address, in order. */
-export async function rungFor(core: Core, { userId, deviceId }: Address): Promise<string[]> {
-  const rows = await core.store.database.list({ prefix: ["rung"] }, { limit: 1_000 });
-  return rows.flatMap(({ value }) => {
-    if (!(value instanceof Uint8Array) || userIdFromBytes(value, 1) !== userId) return [];
-    return readUint32(value, 17) === deviceId ? [["wake", "low", "session"][value[0] ?? 9] ?? "?"] : [];
-  });
-}
-
-/** Two cores on one database, as two processes are; neither hears what it is rung for unless it listens. */
-export async function withTwoCores(
-  work: (a: TestCore, b: TestCore) => Promise<void>,
-  options: TestCoreOptions = {},
-): Promise<void> {
-  const kv = await Deno.openKv(":memory:");
-  {
-    await using a = await openCore({ ...options, kv, isShared: true });
-    await using b = await openCore({ ...options, kv, isShared: true });
-    await work(a, b);
+/** Whether the address has rung bells in storage. */
+export async function bellsOf(core: Core, address: Address): Promise<string[]> {
+  const bells: string[] = [];
+  for (const bell of ["wake", "low"]) {
+    const entry = await core.store.database.get([bell, address.userId, address.deviceId]);
+    if (entry !== null) bells.push(bell);
   }
-  kv.close();
+  return bells;
 }
 
 /** A mailbox entry that is nowhere stored. */

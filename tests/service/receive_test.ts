@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import type { Address } from "../../lib/address.ts";
 import { TIMES } from "../../lib/limits.ts";
+import { sessionKey } from "../../lib/store/keys.ts";
 import { createService, type MailboxEntry, type Receiver } from "../../lib/service/mod.ts";
 import { append, newAddress, newBytes, newMessage, registerDevice } from "../store/open_store.ts";
 import { Gate, ScriptedKv } from "../store/scripted_kv.ts";
@@ -59,7 +60,7 @@ class Place implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.receiver.leave();
+    this.receiver.leave(false);
     await this.core[Symbol.asyncDispose]();
   }
 }
@@ -165,8 +166,8 @@ Deno.test("a message that was sent is handed over once it is durable, with what 
 
 Deno.test("leave() ends what the connection hears", async () => {
   await using place = await Place.open();
-  place.receiver.leave();
-  place.receiver.leave();
+  place.receiver.leave(false);
+  place.receiver.leave(false);
   assert.equal(place.receiver.hasLeft, true);
   await send(place.core, outgoing(place.address));
   assert.deepEqual(place.listener.heard, []);
@@ -221,19 +222,16 @@ Deno.test("receive() that can't claim the address tries again, and its listener 
   await eventually("it failed", () => core.store.writer.isIdle && scripted.commits.length > 1);
   scripted.onCommit = (commit) => commit.run();
   await eventually("it is woken", () => (clock.advance(1_500), listener.heard.includes("woken")));
-  assert.equal((await core.store.sessions.read(address))?.owner, "here");
-  receiver.leave();
+  assert.equal((await core.store.database.get(sessionKey(address))) !== null, true);
+  receiver.leave(false);
 });
 
 Deno.test("receive() of a connection that has left meanwhile claims nothing", async () => {
-  await using scripted = await ScriptedKv.open();
-  await using core = await openCore({ kv: scripted.kv, isShared: true });
+  await using core = await openCore({ isShared: true });
   const address = newAddress();
-  const commits = scripted.commits.length;
-  createService(core).receive(address, new NotingListener()).leave();
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.equal(scripted.commits.length, commits);
-  assert.equal(await core.store.sessions.read(address), null);
+  createService(core).receive(address, new NotingListener()).leave(false);
+  await eventually("all is written", () => core.store.writer.isIdle);
+  assert.equal(await core.store.database.get(sessionKey(address)), null);
 });
 
 Deno.test("receive() where no other process can be writes no record", async () => {
@@ -243,7 +241,7 @@ Deno.test("receive() where no other process can be writes no record", async () =
   const receiver = createService(core).receive(newAddress(), new NotingListener());
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(scripted.commits.length, commits);
-  receiver.leave();
+  receiver.leave(false);
 });
 
 Deno.test("renewIfDue() writes the record again before it expires", async () => {
@@ -251,7 +249,7 @@ Deno.test("renewIfDue() writes the record again before it expires", async () => 
   await using core = await openCore({ clock, isShared: true });
   const address = newAddress();
   const receiver = createService(core).receive(address, new NotingListener());
-  const version = async () => (await core.store.sessions.read(address))?.versionstamp;
+  const version = async () => (await core.store.database.get(sessionKey(address)))?.versionstamp;
   await eventually("it is claimed", async () => await version() !== undefined);
   const before = await version();
   clock.advance(TIMES.sessionRenewMs - 1);
@@ -260,5 +258,5 @@ Deno.test("renewIfDue() writes the record again before it expires", async () => 
   assert.equal(await version(), before);
   receiver.renewIfDue(clock.monotonic());
   await eventually("it is renewed", async () => await version() !== before);
-  receiver.leave();
+  receiver.leave(false);
 });

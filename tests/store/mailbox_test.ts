@@ -42,7 +42,7 @@ Deno.test("append() stores a message that page() reads back, as the entry that i
   await using store = await openStore();
   const message = newMessage(store, { transient: true });
   const { promise, resolve } = Promise.withResolvers<void>();
-  const entry = store.mailboxes.append(TO, EPOCH, message, null, () => resolve());
+  const entry = store.mailboxes.append(TO, EPOCH, message, { addition: null, ring: null }, () => resolve());
   assert.deepEqual((await readPage(store, 10)).entries, [], "it is not durable yet");
   await promise;
   const { entries, isAtEnd } = await readPage(store, 10);
@@ -181,13 +181,14 @@ for (const transient of [false, true]) {
   });
 }
 
-Deno.test("append() writes its addition in the same commit", async () => {
+Deno.test("append() writes its companions in the same commit", async () => {
   await using scripted = await ScriptedKv.open();
   await using store = await openStore({ kv: scripted.kv });
   const message = newMessage(store);
   const addition = { group: "any", bytes: Uint8Array.of(1), newKey: () => ["grows"] };
-  await settled((settle) => store.mailboxes.append(TO, EPOCH, message, addition, settle));
+  const ring = { key: ["rings"], change: Uint8Array.of(2) };
+  await settled((settle) => store.mailboxes.append(TO, EPOCH, message, { addition, ring }, settle));
   const [mutations] = scripted.mutations.slice(-1);
-  assert.deepEqual(mutations?.map((key) => key.split("/")[0]), ["inbox", "waiting", "grows"]);
+  assert.deepEqual(mutations?.map((key) => key.split("/")[0]), ["inbox", "rings", "waiting", "grows"]);
   assert.deepEqual((await store.database.get(["grows"]))?.value, Uint8Array.of(1));
 });

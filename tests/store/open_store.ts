@@ -148,7 +148,7 @@ export function append(
 ): Promise<MailboxEntry> {
   return new Promise((resolve, reject) => {
     const settle: Write["settle"] = (error) => error === null ? resolve(entry) : reject(error);
-    const entry = store.mailboxes.append(to, epoch, message, addition, settle);
+    const entry = store.mailboxes.append(to, epoch, message, { addition, ring: null }, settle);
   });
 }
 

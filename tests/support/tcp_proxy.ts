@@ -5,10 +5,12 @@ export class TcpProxy implements Disposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #conns = new Set<Deno.TcpConn>();
   readonly #timers = new Set<() => void>();
+  /** Those that swallow what comes, for good. */
+  readonly #stalled = new WeakSet<Deno.TcpConn>();
   #isStalled = false;
 
   /**
-   * @param target the server, as `ws://host:port`.
+   * @param target the server, as `ws://host:port` or `http://host:port`.
    * @param idleMs how long nothing may pass before both ends of a connection are closed. Default: for ever.
    */
   constructor(private readonly target: string, private readonly idleMs: number | null = null) {
@@ -26,9 +28,15 @@ export class TcpProxy implements Disposable {
     this.#conns.clear();
   }
 
-  /** Swallows what comes from here on: neither side is told. */
+  /** Swallows what comes from here on: neither side is told. New connections are taken, and swallow too. */
   stall(): void {
     this.#isStalled = true;
+    for (const conn of this.#conns) this.#stalled.add(conn);
+  }
+
+  /** New connections work again; those that were there go on swallowing. */
+  resume(): void {
+    this.#isStalled = false;
   }
 
   [Symbol.dispose](): void {
@@ -43,6 +51,7 @@ export class TcpProxy implements Disposable {
       for await (const client of this.#listener) {
         const server = await Deno.connect({ hostname, port: Number(port) });
         this.#conns.add(client).add(server);
+        if (this.#isStalled) this.#stalled.add(client).add(server);
         const passed = this.#endWhenIdle(client, server);
         void this.#forward(client, server, passed);
         void this.#forward(server, client, passed);
@@ -73,14 +82,14 @@ export class TcpProxy implements Disposable {
     try {
       for (let count = await from.read(piece); count !== null; count = await from.read(piece)) {
         passed();
-        for (let sent = 0; sent < count && !this.#isStalled;) {
+        for (let sent = 0; sent < count && !this.#stalled.has(from);) {
           sent += await to.write(piece.subarray(sent, count));
         }
       }
     } catch {
       // cut
     }
-    if (this.#isStalled) return;
+    if (this.#stalled.has(from)) return;
     close(from);
     close(to);
   }

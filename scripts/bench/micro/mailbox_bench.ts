@@ -49,7 +49,7 @@ async function appendMany(to: ReturnType<typeof newAddress>, count: number): Pro
   const entries: MailboxEntry[] = [];
   const messages = Array.from({ length: count }, newMessage);
   await settleAll(messages, (message, settle) => {
-    entries.push(mailboxes.append(to, EPOCH, message, null, settle));
+    entries.push(mailboxes.append(to, EPOCH, message, { addition: null, ring: null }, settle));
   });
   return entries;
 }
