@@ -100,11 +100,13 @@ export class Receiver {
   }
 
   /**
-   * Reads from the head of the mailbox what may be delivered: not under way, nor acknowledged, nor expired.
+   * Reads from the head of the mailbox, or from further on, what may be delivered: not under way, nor acknowledged, nor
+   * expired.
    *
    * @param limit how many rows are looked at.
    * @param wants told each entry in order; says whether it wants more.
    * @param looksForAside whether to find out if something was moved behind the mailbox.
+   * @param from the message to begin with; `null` is the head.
    * @throws {RequestError} `unavailable`.
    */
   async read(
@@ -113,18 +115,27 @@ export class Receiver {
     isUnderWay: (entry: MailboxEntry) => boolean,
     wants: (entry: MailboxEntry) => boolean,
     looksForAside = false,
+    from: Uint8Array | null = null,
   ): Promise<Page> {
     const { acknowledged } = this.#presence;
     const now = this.core.clock.now();
     acknowledged.readBegins();
     try {
-      const rows = limit + Math.min(acknowledged.size, limit);
-      return await this.core.store.mailboxes.page(this.address, epoch, rows, (entry) => {
-        if (isUnderWay(entry) || acknowledged.has(entry.idKey)) return true;
-        if (entry.expiresAt > now) return wants(entry);
-        this.#removal.expired(entry);
-        return true;
-      }, looksForAside);
+      // At the head there may be as many again that are being deleted.
+      const rows = from === null ? limit + Math.min(acknowledged.size, limit) : limit;
+      return await this.core.store.mailboxes.page(
+        this.address,
+        epoch,
+        rows,
+        (entry) => {
+          if (isUnderWay(entry) || acknowledged.has(entry.idKey)) return true;
+          if (entry.expiresAt > now) return wants(entry);
+          this.#removal.expired(entry);
+          return true;
+        },
+        looksForAside,
+        from,
+      );
     } finally {
       acknowledged.readEnds();
     }

@@ -3,26 +3,26 @@
  *
  * There are two sources. A connection that is caught up gets messages handed over from memory as they become durable,
  * and keeps a few that the window has no room for. When they are too many, or at the start, or when the bell rang,
- * it reads pages from the head of the mailbox, and leaves out what is under way or was acknowledged.
- *
- * What was moved behind the mailbox comes last, a few of it a connection.
+ * it reads pages of the mailbox, and leaves out what is under way or was acknowledged. A long one is read on where the
+ * window was full, then once more from the head.
  *
  * Invariant: unless `#unread`, storage has nothing for this connection beyond the window, which knows what the client
- * refused as well, and `#pending`, apart from what was moved behind.
+ * refused as well, and `#pending`, apart from what was moved behind (`aside_turn.ts`).
  * Invariant: everything in `#pending` comes after everything in the window.
  * @module
  */
 import type { Clock, Timer } from "../clock.ts";
 import { RequestError } from "../errors.ts";
-import { DELIVERY, QUEUES } from "../limits.ts";
+import { QUEUES } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
 import type { MailboxEntry, Receiver } from "../service/mod.ts";
+import { AsideTurn } from "./aside_turn.ts";
 import { incident } from "./incident.ts";
 import type { Outbox } from "./outbox.ts";
 import { Pending } from "./pending.ts";
 import { Window } from "./window.ts";
 
-/** The wait after a read that storage refused, and after one that found only what is being deleted. */
+/** The wait after a read that storage refused, and after one that found nothing that could be read. */
 const READ_AGAIN_MS = { refused: 500, nothing: 20 } as const;
 
 /** Delivers the messages of one mailbox to one connection. */
@@ -32,9 +32,12 @@ export class Delivery {
   #epoch: string | null = null;
   #unread = true;
   #isReading = false;
+  /** With which message the next read begins: a long mailbox is read on where the window had no room for more. */
+  #readFrom: Uint8Array | null = null;
+  /** Whether anything was found since a read began at the head. */
+  #hasFound = false;
   #isStopped = false;
-  /** Whether something was moved behind the mailbox: not known yet, not delivered yet, or delivered. */
-  #aside: "unknown" | "due" | "done" = "unknown";
+  readonly #aside = new AsideTurn();
   #retry: Timer | null = null;
   #caughtUp: (() => void) | null;
 
@@ -71,8 +74,9 @@ export class Delivery {
     if (epoch === null) this.#isCaughtUp();
     if (isSame) return;
     this.#window.clear();
-    this.#aside = "unknown";
+    this.#aside.reset();
     this.#pending.clear();
+    this.#readFrom = null;
     this.look();
   }
 
@@ -132,11 +136,7 @@ export class Delivery {
     this.pump();
   }
 
-  /**
-   * Sends what there is, as far as the window and the peer allow. Call it when either has room again.
-   *
-   * @param isEager reads for little room too, which would not pay each time: now and then.
-   */
+  /** Sends what there is, as far as the window and the peer allow; if eager, reads for little room too: now and then. */
   pump(isEager = false): void {
     if (this.#isStopped || this.#isReading || this.#epoch === null || this.outbox.isCongested) return;
     this.#sendPending();
@@ -144,7 +144,7 @@ export class Delivery {
     const hasRoom = isEager ? !this.#window.isFull : this.#window.isHalfFree;
     if (this.#retry !== null) return;
     if (this.#unread && hasRoom) void this.#read(this.#epoch);
-    else if (this.#aside === "due" && !this.#unread) void this.#readAside(this.#epoch);
+    else if (this.#aside.isDue && !this.#unread) void this.#readAside(this.#epoch);
   }
 
   #sendPending(): void {
@@ -159,19 +159,30 @@ export class Delivery {
   async #read(epoch: string): Promise<void> {
     this.#isReading = true;
     this.#unread = false; // what can't be kept from here on sets it again
+    const from = this.#readFrom;
+    if (from === null) this.#hasFound = false;
     const before = this.#window.size;
     let isAtEnd = false;
     let hasFailed = false;
     try {
       const isUnderWay = (entry: MailboxEntry) => this.#window.has(entry.idKey);
-      const rows = this.#window.known + QUEUES.windowMessagesMax;
-      const page = await this.receiver.read(epoch, rows, isUnderWay, (entry) => {
-        if (this.#isStopped || this.#epoch !== epoch || this.#window.isFull) return false;
-        this.#deliver(entry, true);
-        return !this.#window.isFull;
-      }, this.#aside === "unknown");
+      const rows = QUEUES.windowMessagesMax + (from === null ? this.#window.known : 1);
+      const page = await this.receiver.read(
+        epoch,
+        rows,
+        isUnderWay,
+        (entry) => {
+          if (this.#isStopped || this.#epoch !== epoch || this.#window.isFull) return false;
+          this.#hasFound = true;
+          this.#deliver(entry, true);
+          return !this.#window.isFull;
+        },
+        this.#aside.isUnknown,
+        from,
+      );
       isAtEnd = page.isAtEnd;
-      if (page.hasAside && this.#epoch === epoch) this.#aside = "due";
+      this.#readFrom = isAtEnd || this.#epoch !== epoch ? null : page.lastId ?? from;
+      if (page.hasAside && this.#epoch === epoch) this.#aside.found();
     } catch (error) {
       hasFailed = true;
       if (!(error instanceof RequestError)) incident(error); // else storage is not available: already in the log
@@ -185,34 +196,27 @@ export class Delivery {
       this.#unread = true;
       this.#pending.clear();
       if (hasFailed) return this.#readLater(READ_AGAIN_MS.refused);
-      if (this.#window.size === before) return this.#readLater(READ_AGAIN_MS.nothing);
-    } else if (this.#aside !== "due") this.#isCaughtUp();
+      const isStuck = this.#window.size === before && this.#readFrom === from;
+      if (isStuck) return this.#readLater(READ_AGAIN_MS.nothing);
+    } else if (from !== null && this.#hasFound) {
+      // What another process accepted before what was read, and stored after it was passed, is found at the head.
+      return await this.#read(epoch);
+    } else if (!this.#aside.isDue) this.#isCaughtUp();
     this.pump();
   }
 
   /** Delivers some of what was moved behind the mailbox: once a connection, when everything else has been sent. */
   async #readAside(epoch: string): Promise<void> {
     this.#isReading = true;
-    this.#aside = "done";
-    let hasFailed = false;
-    try {
-      let bytes = 0;
-      for (const entry of await this.receiver.readAside(epoch)) {
-        if (this.#isStopped || this.#epoch !== epoch || bytes >= DELIVERY.asideBytesMax) break;
-        this.#deliver(entry, true);
-        bytes += entry.ciphertext.length;
-      }
-    } catch (error) {
-      hasFailed = true;
-      if (!(error instanceof RequestError)) incident(error);
-    }
+    const isDone = await this.#aside.take(this.receiver, epoch, (entry) => {
+      if (this.#isStopped || this.#epoch !== epoch) return false;
+      this.#deliver(entry, true);
+      return true;
+    });
     this.#isReading = false;
     if (this.#isStopped) return;
     if (this.#epoch !== epoch) return this.look();
-    if (hasFailed) {
-      this.#aside = "due";
-      return this.#readLater(READ_AGAIN_MS.refused);
-    }
+    if (!isDone) return this.#readLater(READ_AGAIN_MS.refused);
     this.#isCaughtUp();
     this.pump();
   }

@@ -3,7 +3,8 @@
  * @module
  */
 import type { Address } from "../address.ts";
-import type { MailboxEntry, Mailboxes } from "./mailbox.ts";
+import type { Mailboxes } from "./mailbox.ts";
+import type { MailboxEntry } from "./mailbox_entry.ts";
 import { type Amount, bucketOf } from "./tally.ts";
 import type { WaitingCounts } from "./waiting.ts";
 

@@ -7,7 +7,7 @@ import type { Accepted, StoredMessage } from "../domain.ts";
 import type { AcceptedSends, SendIdentity } from "./accepted.ts";
 import type { DeviceList } from "./devices.ts";
 import { deviceListKey } from "./keys.ts";
-import { type MailboxEntry, prepareEntry, tallyOf } from "./mailbox.ts";
+import { type MailboxEntry, prepareEntry, tallyOf } from "./mailbox_entry.ts";
 import { packTally } from "./tally.ts";
 import { mutate, type Mutation, type Writer } from "./writer.ts";
 

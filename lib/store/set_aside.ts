@@ -15,7 +15,7 @@ import { encodeAttempts, readAttempts } from "./attempts.ts";
 import { type Database, type Entry, unavailable } from "./database.ts";
 import { Devices } from "./devices.ts";
 import { asideKey, asidePrefix, attemptsKey, inboxKey } from "./keys.ts";
-import { decodeEntry, type MailboxEntry, tallyOf } from "./mailbox.ts";
+import { decodeEntry, type MailboxEntry, tallyOf } from "./mailbox_entry.ts";
 import { bucketEnd, lostTally, packTally } from "./tally.ts";
 import { mutate, type Writer } from "./writer.ts";
 

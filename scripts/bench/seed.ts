@@ -9,7 +9,7 @@ import { Database, openDatabase } from "../../lib/store/mod.ts";
 import { encodeDeviceList, encodeDeviceRecord } from "../../lib/store/devices.ts";
 import { IdSource } from "../../lib/store/ids.ts";
 import { deviceKey, deviceListKey, poolKey, preKeyKey } from "../../lib/store/keys.ts";
-import { prepareEntry, tallyOf } from "../../lib/store/mailbox.ts";
+import { prepareEntry, tallyOf } from "../../lib/store/mailbox_entry.ts";
 import { packTally } from "../../lib/store/tally.ts";
 import { type Mutation, Writer } from "../../lib/store/writer.ts";
 import { databasePath, type Folder } from "./processes.ts";

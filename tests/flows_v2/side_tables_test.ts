@@ -1,5 +1,6 @@
 /** What the server writes beside devices and messages does not grow for ever: it expires, or goes with its device. */
 import assert from "node:assert/strict";
+import { TIMES } from "../../lib/limits.ts";
 import { AdvancingClock } from "../support/advancing_clock.ts";
 import { eventually } from "../support/eventually.ts";
 import { Peer } from "../support/peer.ts";
@@ -65,7 +66,7 @@ Deno.test("when all devices are gone, everything that is left in the database ha
     await alice.ask({ type: "unregister" });
   }
   assert.ok((await watched.lasting()).length > 40, "there is something to be cleared away");
-  clock.advance(60_000); // beyond what may still be under way
+  clock.advance(TIMES.trashAgeMs); // beyond what may still be under way
   await eventually(
     "the janitor has been everywhere",
     async () => (await watched.lasting()).length <= 2,

@@ -3,7 +3,7 @@
  * and whether its end was right.
  */
 import { TIMES } from "../../lib/limits.ts";
-import { decodeEntry } from "../../lib/store/mailbox.ts";
+import { decodeEntry } from "../../lib/store/mailbox_entry.ts";
 import type { Connection } from "./connection.ts";
 import type { Installations } from "./installations.ts";
 import { orderOf } from "./kv_order.ts";

@@ -1,5 +1,5 @@
 /** What must be true once everything has come to rest: nothing waits, nothing is missing, every count is right. */
-import { decodeEntry } from "../../lib/store/mailbox.ts";
+import { decodeEntry } from "../../lib/store/mailbox_entry.ts";
 import { bucketOf, unpackTally } from "../../lib/store/tally.ts";
 import type { Client } from "./client.ts";
 import { deviceOf } from "./copies.ts";

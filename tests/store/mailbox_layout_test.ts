@@ -7,7 +7,7 @@ import fc from "../support/fast_check.ts";
 import { parseUserId } from "../../lib/address.ts";
 import type { StoredMessage } from "../../lib/domain.ts";
 import { inboxKey } from "../../lib/store/keys.ts";
-import { decodeEntry, encodeEntry } from "../../lib/store/mailbox.ts";
+import { decodeEntry, encodeEntry } from "../../lib/store/mailbox_entry.ts";
 import type { MailboxEntry } from "../../lib/store/mod.ts";
 import { newAddress, newBytes } from "./open_store.ts";
 

@@ -229,6 +229,33 @@ for (const isCarriedOut of [false, true]) {
   });
 }
 
+/** How far a read came, without where. */
+async function pageOf(
+  store: TestStore,
+  limit: number,
+  wants: (entry: MailboxEntry) => boolean,
+  looksForAside?: boolean,
+): Promise<{ isAtEnd: boolean; hasAside: boolean }> {
+  const { isAtEnd, hasAside } = await store.mailboxes.page(TO, EPOCH, limit, wants, looksForAside);
+  return { isAtEnd, hasAside };
+}
+
+Deno.test("page() goes on from a message, that one included, and tells which one it looked at last", async () => {
+  await using store = await openStore();
+  const entries = await fill(store, 5);
+  const seen: string[] = [];
+  const look = (limit: number, from: Uint8Array | null) => {
+    seen.length = 0;
+    return store.mailboxes.page(TO, EPOCH, limit, ({ id }) => seen.push(id.toHex()) > 0, false, from);
+  };
+  const first = await look(3, null);
+  assert.deepEqual([first.isAtEnd, first.lastId], [false, entries[2]?.id]);
+  const second = await look(9, first.lastId);
+  assert.deepEqual(seen, ids(...entries.slice(2)));
+  assert.deepEqual([second.isAtEnd, second.lastId], [true, entries[4]?.id]);
+  assert.equal((await look(9, second.lastId)).isAtEnd, true);
+});
+
 Deno.test("page() ends where the mailbox does, says that something is behind, and marks what is counted", async () => {
   await using store = await openStore();
   const [first, second, third] = await fill(store, 3);
@@ -238,7 +265,7 @@ Deno.test("page() ends where the mailbox does, says that something is behind, an
   const seen: MailboxEntry[] = [];
   const look = (limit: number, looksForAside?: boolean) => {
     seen.length = 0;
-    return store.mailboxes.page(TO, EPOCH, limit, (entry) => seen.push(entry) > 0, looksForAside);
+    return pageOf(store, limit, (entry) => seen.push(entry) > 0, looksForAside);
   };
   assert.deepEqual(await look(100, true), { isAtEnd: true, hasAside: true });
   assert.deepEqual(seen, [{ ...second, isCounted: true }, third]);
@@ -249,7 +276,7 @@ Deno.test("page() ends where the mailbox does, says that something is behind, an
     "the row that counts, two, and one behind",
   );
   assert.deepEqual(await look(3, true), { isAtEnd: false, hasAside: false });
-  assert.deepEqual(await store.mailboxes.page(TO, EPOCH, 100, () => false, true), {
+  assert.deepEqual(await pageOf(store, 100, () => false, true), {
     isAtEnd: false,
     hasAside: false,
   });
