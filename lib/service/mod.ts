@@ -27,7 +27,8 @@ export type { Listener } from "./doorbell.ts";
 export { Maintenance } from "./maintenance.ts";
 export { Budget } from "./rate_limits.ts";
 export type { LostReport, MailboxEntry } from "../store/mod.ts";
-export type { OwnDevice, Receiver } from "./receive.ts";
+export type { OwnDevice } from "./own_device.ts";
+export type { Receiver } from "./receive.ts";
 export type { Registered } from "./register.ts";
 
 /** The use cases, as sessions call them. Each is documented in its own file. */

@@ -9,23 +9,13 @@ import { logger } from "../log.ts";
 import type { LostReport, MailboxEntry, Page } from "../store/mod.ts";
 import type { Core } from "./core.ts";
 import type { Listener, Presence } from "./doorbell.ts";
+import { type OwnDevice, readOwnDevice } from "./own_device.ts";
 import { Removal } from "./removal.ts";
 
 const log = logger("service");
 
 /** The wait before something that storage refused is tried again. */
 const RETRY_MS = 1_000;
-
-/** How often within DEVICE_UNSEEN it is written down that a device was seen. */
-const SEEN_PER_UNSEEN = 8;
-
-/** What a connection learns about its device when it opens. */
-export interface OwnDevice {
-  readonly epoch: string;
-  readonly registrationId: number;
-  /** How many one-time prekeys are left. */
-  readonly preKeys: number;
-}
 
 /** One connection's place at its address. */
 export class Receiver {
@@ -64,26 +54,12 @@ export class Receiver {
   }
 
   /**
-   * Reads what is known of the device, and writes down that it was seen.
+   * See `readOwnDevice`.
    *
-   * @returns `null` if the device is not registered.
    * @throws {RequestError} `unavailable`.
    */
-  async readOwnDevice(): Promise<OwnDevice | null> {
-    const { store, clock } = this.core;
-    const { device, list } = await store.devices.readWithList(this.address);
-    const listed = list.devices.get(this.address.deviceId);
-    if (device === null || listed === undefined) return null;
-    const { epoch, seenAt } = device.record;
-    const now = clock.now();
-    // Often enough that nobody who comes back in time counts as unseen.
-    const seenMs = Math.min(TIMES.seenMs, this.core.config.deviceUnseenMs / SEEN_PER_UNSEEN);
-    if (now - seenAt > seenMs) void store.registrations.seen(this.address, device, now).catch(() => {});
-    return {
-      epoch,
-      registrationId: listed.registrationId,
-      preKeys: await store.preKeys.count(this.address, epoch),
-    };
+  readOwnDevice(): Promise<OwnDevice | null> {
+    return readOwnDevice(this.core, this.address);
   }
 
   /** The same, tried again until storage answers or the place is given up. */
@@ -97,6 +73,16 @@ export class Receiver {
       }
     }
     return null;
+  }
+
+  /**
+   * As `readOwnDevice`, once all that this process was to change of it before is carried out, or never will be.
+   *
+   * @throws {RequestError} `unavailable`.
+   */
+  async readSettledDevice(): Promise<OwnDevice | null> {
+    await this.core.store.writer.flushed(this.address.userId);
+    return await this.readOwnDevice();
   }
 
   /**

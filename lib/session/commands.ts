@@ -6,14 +6,16 @@
  * @module
  */
 import type { Address } from "../address.ts";
-import { rateLimited } from "../errors.ts";
+import { rateLimited, RequestError } from "../errors.ts";
 import type { ClientMessage, ServerMessage } from "../protocol/mod.ts";
 import type { Registered, Service } from "../service/mod.ts";
+import type { Registration } from "./registration.ts";
 
 /** What handlers need of their session. */
 export interface Requester {
   readonly address: Address;
   readonly service: Service;
+  readonly registration: Pick<Registration, "doubted">;
   /** The device was registered or unregistered on this connection. */
   registered(outcome: Registered | null): void;
 }
@@ -44,22 +46,35 @@ function unordered<T>(work: Promise<T>, reply: Reply, answer: (outcome: T) => Se
   work.then((outcome) => reply.send(...answer(outcome))).catch((error) => reply.fail(error));
 }
 
+/** Tells of a change of the registration whose outcome is not known. */
+async function orDoubted<T>(change: Promise<T>, doubted: () => void): Promise<T> {
+  try {
+    return await change;
+  } catch (error) {
+    if (!(error instanceof RequestError) || error.error === "unavailable") doubted();
+    throw error;
+  }
+}
+
 /** When to repeat a claim whose answer had no room. */
 const UNREAD_RETRY_MS = 1_000;
 
 const ACK: ServerMessage = { type: "ack" };
 
 const handlers: Handlers = {
-  register({ service, address, registered }, { keys }, reply) {
-    unordered(service.register(address, keys), reply, (outcome) => {
+  register({ service, address, registered, registration }, { keys }, reply) {
+    const change = orDoubted(service.register(address, keys), () => registration.doubted());
+    unordered(change, reply, (outcome) => {
       registered(outcome);
       return [{ type: "ack", registered: outcome }];
     });
   },
 
-  unregister({ service, address, registered }, { deviceId }, reply) {
-    unordered(service.unregister(address, deviceId), reply, () => {
-      if (deviceId === undefined || deviceId === address.deviceId) registered(null);
+  unregister({ service, address, registered, registration }, { deviceId }, reply) {
+    const isOwn = deviceId === undefined || deviceId === address.deviceId;
+    const change = orDoubted(service.unregister(address, deviceId), () => isOwn && registration.doubted());
+    unordered(change, reply, () => {
+      if (isOwn) registered(null);
       return [ACK];
     });
   },

@@ -22,6 +22,7 @@ import { Intake } from "./intake.ts";
 import { Outbox } from "./outbox.ts";
 import { Patience } from "./patience.ts";
 import { PreKeysNotice } from "./prekeys_notice.ts";
+import { Registration } from "./registration.ts";
 import type { Socket } from "./socket.ts";
 
 /**
@@ -47,8 +48,8 @@ export class Session implements Listener, Requester {
   readonly #preKeysNotice: PreKeysNotice;
   readonly #announcements: Announcements;
   readonly #patience: Patience;
+  readonly registration: Registration;
   #state: State = "open";
-  #isRegistrationKnown = false;
   #lookAt: number;
   #receivedAt = Number.NEGATIVE_INFINITY;
   #flush: Timer | null = null;
@@ -73,6 +74,10 @@ export class Session implements Listener, Requester {
     this.#announcements = new Announcements(context, codec, this.#outbox, this.#receiver);
     this.#delivery = new Delivery(this.#receiver, this.#outbox, clock, metrics, () => {
       void this.#announcements.queueIsEmpty(this.#delivery.epoch);
+    });
+    this.registration = new Registration(this.#receiver, (device) => {
+      if (device !== null) this.#preKeysNotice.counted(device);
+      this.#delivery.begin(device?.epoch ?? null);
     });
     this.#lookAt = this.#nextLook();
     counts.connectionsOpened++;
@@ -131,6 +136,7 @@ export class Session implements Listener, Requester {
     this.#receiver.renewIfDue(now);
     if (now < this.#lookAt) return;
     this.#lookAt = this.#nextLook();
+    void this.registration.look();
     this.#delivery.lookIfIdle();
     if (this.#preKeysNotice.isDue) void this.#countPreKeys();
   }
@@ -149,6 +155,7 @@ export class Session implements Listener, Requester {
 
   /** See `Listener`. */
   handOver(entry: MailboxEntry): void {
+    if (entry.epoch !== this.#delivery.epoch) this.registration.contradicted();
     this.#delivery.handOver(entry);
   }
 
@@ -178,7 +185,7 @@ export class Session implements Listener, Requester {
   /** See `Requester`. */
   readonly registered = (outcome: Registered | null): void => {
     if (this.#state !== "open") return;
-    this.#isRegistrationKnown = true;
+    this.registration.changed();
     this.#delivery.begin(outcome?.epoch ?? null);
     if (outcome !== null && this.#preKeysNotice.isOpen) void this.#countPreKeys();
   };
@@ -186,17 +193,12 @@ export class Session implements Listener, Requester {
   /** Greets the peer, takes up its requests, finds out about the device, and begins to deliver. */
   async #open(): Promise<void> {
     if (!this.codec.announces) this.#intake.start();
-    let device = await this.#receiver.readOwnDevice().catch(() => undefined);
+    const device = await this.#receiver.readOwnDevice().catch(() => undefined);
     if (this.#state !== "open") return;
     // Without storage the peer is greeted all the same, and learns from the answers what is wrong.
     this.#announcements.greet(device ?? null);
     this.#intake.start();
-    if (device === undefined) device = await this.#receiver.awaitOwnDevice();
-    // A Register on this connection may have been quicker than the read.
-    if (this.#isRegistrationKnown || this.#state !== "open") return;
-    this.#isRegistrationKnown = true;
-    if (device !== null) this.#preKeysNotice.counted(device);
-    this.#delivery.begin(device?.epoch ?? null);
+    this.registration.wasRead(device === undefined ? await this.#receiver.awaitOwnDevice() : device);
   }
 
   async #countPreKeys(): Promise<void> {

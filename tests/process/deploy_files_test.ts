@@ -19,7 +19,7 @@ Deno.test("the Dockerfile takes the tested Deno, and gives the permissions of th
 Deno.test("deno.json tells Deno Deploy what to start", async () => {
   const { deploy, unstable } = JSON.parse(await read("deno.json"));
   assert.deepEqual(deploy.runtime, { type: "dynamic", entrypoint: "main.ts" });
-  assert.deepEqual(unstable, ["kv"]);
+  assert.deepEqual(unstable, ["kv", "no-legacy-abort"]);
 });
 
 const hasAnalyze = await new Deno.Command("systemd-analyze", { args: ["--version"], stdout: "null" }).output()

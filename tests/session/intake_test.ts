@@ -49,7 +49,12 @@ class Opened {
         return new Promise((resolve) => this.underWay.push(() => (settled(null, ACCEPTED), resolve())));
       },
     };
-    const requester = { address: newAddress(), service, registered: () => {} };
+    const requester = {
+      address: newAddress(),
+      service,
+      registered: () => {},
+      registration: { doubted: () => {} },
+    };
     this.intake = new Intake(requester, v1, outbox, patience, () => {}, this.socket);
     this.intake.start();
   }

@@ -44,7 +44,8 @@ export class Answers {
     if (code === ERRORS.mailbox_full.code) send.toDevices.forEach((device) => this.#countFull(device));
     const { verdict, installations } = this.grounds;
     const isUnknown = code === ERRORS.unknown_device.code || code === ERRORS.unknown_user.code;
-    const isRegistered = (device: string) => installations.wasRegisteredSince(device, attempt.takenAt);
+    const isRegistered = (device: string) =>
+      installations.wasRegisteredSince(device, attempt.taken[0]?.at ?? Infinity);
     if (isUnknown && send.toDevices.some(isRegistered)) {
       verdict.broke(`message ${send.token} was refused, and its recipient was registered all the time`);
     }
@@ -58,7 +59,8 @@ export class Answers {
     for (const { token, attempts, toDevices } of this.grounds.sends.all) {
       const isRefused = attempts.length > 0 &&
         attempts.every(({ answers, taken }) =>
-          answers.length === taken && answers.every((code) => code !== 0 && !UNKNOWN_OUTCOME.includes(code))
+          answers.length === taken.length &&
+          answers.every((code) => code !== 0 && !UNKNOWN_OUTCOME.includes(code))
         );
       if (!isRefused || toDevices.every((device) => this.copies.of(token, device).length === 0)) continue;
       this.grounds.verdict.broke(`message ${token} was refused, and is stored all the same`);
@@ -66,10 +68,10 @@ export class Answers {
   }
 
   /** An accepted UserMessages missed no device that was registered before a server took it. */
-  #judgeMissed(send: Send, { takenAt }: Attempt): void {
+  #judgeMissed(send: Send, { taken: [first] }: Attempt): void {
     // A repeat is answered with what was true of the first attempt.
-    if (send.attempts.length > 1 || send.attempts[0]?.taken !== 1) return;
-    const expected = this.grounds.installations.devicesOf(send.toUserId, takenAt);
+    if (send.attempts.length > 1 || first === undefined || send.attempts[0]?.taken.length !== 1) return;
+    const expected = this.grounds.installations.devicesOf(send.toUserId, first.at);
     const missed = expected.filter((device) => device !== send.from && !send.toDevices.includes(device));
     // Left out by a list that named it is told as missing; it was accepted, so it was not in the list.
     if (missed.length > 0) {

@@ -10,7 +10,7 @@ import { type ClientEnd, Connection } from "./connection.ts";
 import { codecOf, envelopesOf, type Evidence } from "./evidence.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
-import type { Send } from "./sends.ts";
+import { type Send, tokenOf } from "./sends.ts";
 import type { ServerProcess } from "./server_process.ts";
 
 /** How a client behaves. */
@@ -20,10 +20,12 @@ export interface Manners {
   readonly acknowledgeMs: number;
   /** Whether a frame goes out twice. */
   readonly doubles: number;
+  /** The share of messages that it refuses, the same ones each time that they come. */
+  readonly refuses: number;
 }
 
 /** A client that does all that it should, at once. */
-export const GOOD: Manners = { acknowledges: 1, acknowledgeMs: 5, doubles: 0 };
+export const GOOD: Manners = { acknowledges: 1, acknowledgeMs: 5, doubles: 0, refuses: 0 };
 
 /** What all clients of a world share. */
 export interface Surroundings {
@@ -37,6 +39,9 @@ export interface Surroundings {
 type Asked =
   | { readonly what: "register" | "unregister" | "claim" | "devices" }
   | { readonly what: "send"; readonly send: Send };
+
+/** What a client that can make nothing of a message answers. */
+const REFUSAL: ClientMessage = { type: "error", code: ERRORS.unmarshal.code, description: "" };
 
 /** How long a client waits before it takes an answer for lost. */
 const PATIENCE_MS = 15_000;
@@ -125,7 +130,9 @@ export class Client implements ClientEnd {
   received(connection: Connection, bytes: Uint8Array): void {
     for (const { sequence, type, payload } of envelopesOf(bytes, this.version)) {
       const message = codecOf(this).decodeServerMessage(type, payload);
-      if (message.type === "user_message" || message.type === "prekeys_low") {
+      if (message.type === "user_message" && this.#isRefused(tokenOf(message.message.ciphertext))) {
+        this.tell(connection, REFUSAL, sequence);
+      } else if (message.type === "user_message" || message.type === "prekeys_low") {
         this.#acknowledge(connection, sequence);
       } else this.#answered(`${connection.id}/${sequence}`, message);
     }
@@ -139,11 +146,16 @@ export class Client implements ClientEnd {
     }
   }
 
+  #isRefused(token: number): boolean {
+    // A number that looks like chance, and is the same for the same message.
+    return (Math.imul(token + 1, 0x9e3779b1) >>> 0) / 0x1_0000_0000 < this.manners.refuses;
+  }
+
   #acknowledge(connection: Connection, sequence: number): void {
     const { random, scheduler } = this.surroundings;
     const { acknowledges, acknowledgeMs, doubles } = this.manners;
     if (!random.chance(acknowledges)) {
-      if (random.chance(0.3)) this.tell(connection, { type: "error", code: 3, description: "" }, sequence);
+      if (random.chance(0.3)) this.tell(connection, REFUSAL, sequence);
       return;
     }
     const acknowledge = () => connection.isOpen && this.tell(connection, { type: "ack" }, sequence);

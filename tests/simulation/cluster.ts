@@ -80,6 +80,19 @@ export class Cluster {
     }
   }
 
+  /** Every clock goes on: to so long after whatever any of them has shown. */
+  moveOn(ms: number): void {
+    const { evidence: { walls }, scheduler } = this.options;
+    const until = walls.extremes(0).latest + ms;
+    scheduler.trace(`every clock moves on to ${until}`);
+    for (const { id, clock } of this.processes) {
+      clock.step(until - clock.now());
+      walls.shows(id, clock.now());
+    }
+    this.databaseClock.step(until - this.databaseClock.now());
+    walls.shows(DATABASE_ID, this.databaseClock.now());
+  }
+
   #disturb(process: ServerProcess, index: number): void {
     const { random, scheduler } = this.options;
     const what = random.weighted({ crash: 3, stop: 1, step: 3, outage: 2 });

@@ -9,7 +9,8 @@ import type { Installations } from "./installations.ts";
 import { orderOf } from "./kv_order.ts";
 import type { Row } from "./kv_state.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { type Sends, tokenOf } from "./sends.ts";
+import { isAsideKey, keyInMailbox } from "./set_aside.ts";
+import { type Send, type Sends, tokenOf } from "./sends.ts";
 import type { Verdict, WallHistory } from "./verdict.ts";
 
 /** Why and where an Ack was taken. */
@@ -22,6 +23,8 @@ export interface Acknowledgement {
 /** A message in a mailbox. */
 export interface Copy {
   readonly token: number;
+  /** The row's bytes. */
+  readonly value: Uint8Array;
   readonly device: string;
   readonly epoch: string;
   readonly expiresAt: number;
@@ -37,10 +40,16 @@ export interface Copy {
   acknowledged: Acknowledgement | null;
   /** When it was deleted, and whether what deletes it met with trouble. */
   deletedAt: number;
+  /** When a commit last stored it or deleted it, whether or not there was anything to delete: it is counted then. */
+  touchedAt: number;
   isDeletionTroubled: boolean;
   /** How often it was sent on each connection. */
   readonly deliveries: Map<number, number>;
   hasArrived: boolean;
+  /** On how many connections that ended it was the oldest and the client dealt with others, or refused it. */
+  notDealtWith: number;
+  /** Whether it was moved behind its mailbox. */
+  isAside: boolean;
 }
 
 /** Everything that a copy's fate is judged by. */
@@ -75,7 +84,7 @@ export class Copies {
 
   /** What was stored under a key. */
   get(key: Deno.KvKey): Copy | undefined {
-    return this.#byName.get(orderOf(key));
+    return this.#byName.get(orderOf(keyInMailbox(key)));
   }
 
   /** The copies of a send in the mailboxes of a device, the oldest first. */
@@ -84,7 +93,13 @@ export class Copies {
   }
 
   /** A row was written. */
-  stored(processId: number, key: Deno.KvKey, value: unknown, versionstamp: string, isOfRetry: boolean): void {
+  stored(
+    processId: number,
+    key: Deno.KvKey,
+    value: Uint8Array,
+    versionstamp: string,
+    isOfRetry: boolean,
+  ): void {
     const entry = decodeEntry({ key, value });
     const name = orderOf(key);
     if (entry === null || this.#byName.has(name)) {
@@ -93,6 +108,7 @@ export class Copies {
     const device = deviceOf(key);
     const copy: Copy = {
       token: tokenOf(entry.ciphertext),
+      value,
       device,
       epoch: entry.epoch,
       expiresAt: entry.expiresAt,
@@ -105,9 +121,12 @@ export class Copies {
       readAt: new Map(),
       acknowledged: null,
       deletedAt: Infinity,
+      touchedAt: this.grounds.scheduler.elapsed,
       isDeletionTroubled: false,
       deliveries: new Map(),
       hasArrived: false,
+      notDealtWith: 0,
+      isAside: false,
     };
     this.#judgeRepeat(copy, this.of(copy.token, device));
     this.#byName.set(name, copy);
@@ -123,14 +142,16 @@ export class Copies {
 
   /** A row is to be deleted, and that meets with trouble. */
   deletionIsTroubled(key: Deno.KvKey): void {
-    const copy = this.#byName.get(orderOf(key));
+    const copy = this.get(key);
     if (copy !== undefined) copy.isDeletionTroubled = true;
   }
 
   /** A row was deleted: rightly, if it was acknowledged, has expired, or belongs to an installation that is gone. */
   deleted(key: Deno.KvKey): void {
-    const copy = this.#byName.get(orderOf(key));
-    if (copy === undefined || copy.deletedAt !== Infinity) return;
+    const copy = this.get(key);
+    if (copy !== undefined) copy.touchedAt = this.grounds.scheduler.elapsed;
+    // At its other place there is nothing to delete.
+    if (copy === undefined || copy.deletedAt !== Infinity || copy.isAside !== isAsideKey(key)) return;
     copy.deletedAt = this.grounds.scheduler.elapsed;
     if (copy.acknowledged !== null || this.mayHaveExpired(copy) || !this.isCurrent(copy)) return;
     this.grounds.verdict.broke(
@@ -141,9 +162,7 @@ export class Copies {
   /** A process has read rows. */
   read(processId: number, rows: readonly Row[]): void {
     for (const { key } of rows) {
-      if (key[0] === "inbox") {
-        this.#byName.get(orderOf(key))?.readAt.set(processId, this.grounds.scheduler.elapsed);
-      }
+      if (key[0] === "inbox") this.get(key)?.readAt.set(processId, this.grounds.scheduler.elapsed);
     }
   }
 
@@ -188,12 +207,31 @@ export class Copies {
     const isForgotten = latest >= first.timestamp + REMEMBERED_MS.on ||
       earliest < first.timestamp - REMEMBERED_MS.back;
     if (isForgotten) return;
+    const what = `message ${copy.token} for ${copy.device}`;
+    const here = (retry: boolean) => takenBy(send, copy.storedBy, retry);
+    const retriedAt = Math.min(...here(true));
     if (copy.isOfRetry) {
-      return verdict.broke(`message ${copy.token} for ${copy.device} was sent again, and stored twice`);
+      // Only what another process made durable as it was looked for can be missed, where it has no row of its own.
+      const isMissed = before.every((earlier) =>
+        !send.isToAll && !earlier.isOfRetry && earlier.storedBy !== copy.storedBy &&
+        earlier.storedAt >= retriedAt
+      );
+      if (!isMissed) verdict.broke(`${what} was sent again, and stored twice`);
+      return;
     }
-    const plain = send.attempts.reduce((sum, { retry, taken }) => sum + (retry ? 0 : taken), 0);
+    const isRetriedHere = before.some(({ isOfRetry, storedBy }) => isOfRetry && storedBy === copy.storedBy);
+    if (isRetriedHere && here(false).every((at) => at < retriedAt)) {
+      verdict.broke(`${what} was sent again, and its repeat did not wait for it`);
+    }
+    const plain = send.attempts.reduce((sum, { retry, taken }) => sum + (retry ? 0 : taken.length), 0);
     if (before.filter(({ isOfRetry }) => !isOfRetry).length + 1 > plain) {
-      verdict.broke(`message ${copy.token} for ${copy.device} was stored more often than it was sent`);
+      verdict.broke(`${what} was stored more often than it was sent`);
     }
   }
+}
+
+/** When a process took the frames of a send, repeats or others. */
+function takenBy({ attempts }: Send, processId: number, isRetry: boolean): number[] {
+  return attempts.filter(({ retry }) => retry === isRetry)
+    .flatMap(({ taken }) => taken.filter((frame) => frame.processId === processId).map(({ at }) => at));
 }

@@ -2,16 +2,35 @@
  * What is delivered, at the moment when the server sends it: what is stored, not expired, not acknowledged, in order,
  * within the window; and what was acknowledged.
  */
-import { QUEUES } from "../../lib/limits.ts";
+import { DELIVERY, QUEUES } from "../../lib/limits.ts";
 import type { Connection } from "./connection.ts";
 import type { Copies, Copy, Grounds } from "./copies.ts";
 
+/** A message that is under way on a connection. */
+interface UnderWay {
+  readonly copy: Copy;
+  readonly bytes: number;
+  /** Whether it takes a place in the window: not if the client refused it, or it was moved behind the mailbox. */
+  place: "in window" | "refused" | "aside";
+}
+
 /** What is under way on one connection. */
 interface Window {
-  readonly bySequence: Map<number, { readonly copy: Copy; readonly bytes: number }>;
-  bytes: number;
+  readonly bySequence: Map<number, UnderWay>;
+  /** The highest sequence that was acknowledged, of what was not moved behind the mailbox. */
+  acknowledgedUpTo: number;
   /** The latest place that came, of each connection that sent. */
   readonly positions: Map<number, number>;
+}
+
+/** A message on its way to its recipient. */
+export interface Delivery {
+  readonly sequence: number;
+  readonly token: number;
+  /** What is stored of it. */
+  readonly copy: Copy | undefined;
+  readonly bytes: number;
+  readonly isAside: boolean;
 }
 
 /** Watches over deliveries. */
@@ -24,13 +43,7 @@ export class Deliveries {
   constructor(private readonly grounds: Grounds, private readonly copies: Copies) {}
 
   /** A server sends a message to its recipient. */
-  sent(
-    connection: Connection,
-    sequence: number,
-    token: number,
-    copy: Copy | undefined,
-    bytes: number,
-  ): void {
+  sent(connection: Connection, { sequence, token, copy, bytes, isAside }: Delivery): void {
     this.count++;
     const { verdict } = this.grounds;
     const device = `${connection.address.userId}/${connection.address.deviceId}`;
@@ -47,15 +60,22 @@ export class Deliveries {
     }
     const onThis = copy.deliveries.get(connection.id) ?? 0;
     if (onThis > 0) verdict.broke(`${what} was delivered twice on connection ${connection.id}`);
-    this.#judgeOrder(connection, copy, what);
+    if (!isAside) this.#judgeOrder(connection, copy, what);
     copy.deliveries.set(connection.id, onThis + 1);
-    const window = this.#window(connection);
-    window.bySequence.set(sequence, { copy, bytes });
-    window.bytes += bytes;
-    const isOver = window.bySequence.size > QUEUES.windowMessagesMax ||
-      window.bytes - bytes >= QUEUES.windowBytesMax;
-    if (isOver) {
-      verdict.broke(`${window.bySequence.size} messages are under way on connection ${connection.id}`);
+    const { bySequence } = this.#window(connection);
+    bySequence.set(sequence, { copy, bytes, place: isAside ? "aside" : "in window" });
+    this.#judgeWindow(connection, [...bySequence.values()]);
+  }
+
+  #judgeWindow({ id }: Connection, all: readonly UnderWay[]): void {
+    const inWindow = all.filter(({ place }) => place === "in window");
+    const bytesBefore = inWindow.slice(0, -1).reduce((sum, { bytes }) => sum + bytes, 0);
+    const aside = all.filter(({ place }) => place === "aside").length;
+    const isOver = inWindow.length > QUEUES.windowMessagesMax || bytesBefore >= QUEUES.windowBytesMax;
+    if (isOver || aside > DELIVERY.asideMessagesMax) {
+      this.grounds.verdict.broke(
+        `${inWindow.length} messages, and ${aside} more, are under way on connection ${id}`,
+      );
     }
   }
 
@@ -65,7 +85,7 @@ export class Deliveries {
     const found = window.bySequence.get(sequence);
     if (found === undefined) return;
     window.bySequence.delete(sequence);
-    window.bytes -= found.bytes;
+    if (found.place !== "aside") window.acknowledgedUpTo = Math.max(window.acknowledgedUpTo, sequence);
     found.copy.hasArrived = true;
     found.copy.acknowledged ??= {
       processId: connection.process.id,
@@ -74,13 +94,35 @@ export class Deliveries {
     };
   }
 
+  /** A server takes an Error for a message: it waits on, and holds nothing up. */
+  refused(connection: Connection, sequence: number): void {
+    const found = this.#window(connection).bySequence.get(sequence);
+    if (found?.place === "in window") found.place = "refused";
+  }
+
+  /** Whether no message that its client has not dealt with takes a place on a connection. */
+  isIdle(connection: Connection): boolean {
+    const all = [...this.#window(connection).bySequence.values()];
+    return all.every(({ place, copy }) => place !== "in window" || !this.copies.isCurrent(copy));
+  }
+
+  /** A connection is over: its oldest message counts, if the client did not deal with it, though with others. */
+  ended(connection: Connection): void {
+    const { bySequence, acknowledgedUpTo } = this.#window(connection);
+    const sequences = [...bySequence].filter(([, { place }]) => place !== "aside").map(([sequence]) =>
+      sequence
+    );
+    const oldest = Math.min(...sequences);
+    const underWay = bySequence.get(oldest);
+    if (underWay === undefined) return;
+    if (underWay.place === "refused" || oldest < acknowledgedUpTo) underWay.copy.notDealtWith++;
+  }
+
   /** The client registered anew: what was under way for the installation before is nobody's any more. */
   restarted(connection: Connection): void {
     const window = this.#window(connection);
-    for (const [sequence, { copy, bytes }] of window.bySequence) {
-      if (this.copies.isCurrent(copy)) continue;
-      window.bySequence.delete(sequence);
-      window.bytes -= bytes;
+    for (const [sequence, { copy }] of window.bySequence) {
+      if (!this.copies.isCurrent(copy)) window.bySequence.delete(sequence);
     }
   }
 
@@ -92,7 +134,7 @@ export class Deliveries {
   #judgeOrder(connection: Connection, copy: Copy, what: string): void {
     const send = this.grounds.sends.get(copy.token);
     const [attempt] = send?.attempts ?? [];
-    if (send?.attempts.length !== 1 || attempt?.taken !== 1 || copy.acknowledged !== null) return;
+    if (send?.attempts.length !== 1 || attempt?.taken.length !== 1 || copy.acknowledged !== null) return;
     if (this.copies.mayHaveExpired(copy)) return;
     const { connectionId, position } = attempt;
     const { positions } = this.#window(connection);
@@ -113,7 +155,7 @@ export class Deliveries {
   #window({ id }: Connection): Window {
     let window = this.#windows.get(id);
     if (window === undefined) {
-      window = { bySequence: new Map(), bytes: 0, positions: new Map() };
+      window = { bySequence: new Map(), acknowledgedUpTo: 0, positions: new Map() };
       this.#windows.set(id, window);
     }
     return window;

@@ -20,6 +20,7 @@ import { Installations } from "./installations.ts";
 import type { Asked, KvState, Row } from "./kv_state.ts";
 import { QueueBounds } from "./queue_bounds.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { isAsideKey, isCountKey, SetAsides } from "./set_aside.ts";
 import { Sends, tokenOf } from "./sends.ts";
 import type { Witness } from "./storage_way.ts";
 import { Verdict, WallHistory } from "./verdict.ts";
@@ -43,6 +44,7 @@ export class Evidence implements Witness, Onlooker {
   readonly installations: Installations;
   readonly sends = new Sends();
   readonly copies: Copies;
+  readonly setAsides: SetAsides;
   readonly deliveries: Deliveries;
   readonly answers: Answers;
   readonly handedOut: HandedOut;
@@ -50,7 +52,9 @@ export class Evidence implements Witness, Onlooker {
   /** How many messages devices were told as lost: the sum, the largest number, and when it was told last. */
   readonly lost = new Map<string, { sum: number; most: number; toldAt: number }>();
   /** Which message goes out under a sequence of a connection. */
-  readonly #delivering = new Map<string, Copy | undefined>();
+  readonly #delivering = new Map<string, { readonly copy: Copy | undefined; readonly isAside: boolean }>();
+  /** Requests that may change which installation the connection's device has. */
+  readonly #registrations = new Set<string>();
   /** ClaimIDs of requests that were taken, by connection and sequence. */
   readonly #claims = new Map<string, Uint8Array | undefined>();
 
@@ -61,19 +65,27 @@ export class Evidence implements Witness, Onlooker {
     const { verdict, walls, installations, sends } = this;
     const grounds: Grounds = { scheduler, verdict, walls, installations, sends };
     this.copies = new Copies(grounds);
+    this.setAsides = new SetAsides(verdict, this.copies);
     this.deliveries = new Deliveries(grounds, this.copies);
     this.answers = new Answers(grounds, this.copies);
     this.handedOut = new HandedOut(scheduler, this.verdict, this.walls, this.installations);
     this.bounds = new QueueBounds(this.verdict, state, isShared, mailboxMessagesMax);
   }
 
+  /** Whether a connection was taken a Register or Unregister from. */
+  hasRegistered({ id }: Connection): boolean {
+    return [...this.#registrations].some((name) => name.startsWith(`${id}/`));
+  }
+
   committed(processId: number, { checks, changes }: Asked, versionstamp: string): void {
     const isOfRetry = checks.some(({ key, versionstamp }) => key[0] === "accepted" && versionstamp === null);
+    this.setAsides.committed(changes);
     for (const change of changes) {
       const { key, type } = change;
       const value = type === "set" ? change.value : null;
       const isBytes = value instanceof Uint8Array;
-      if (key[0] === "device") this.installations.wrote(deviceOf(key), key, value);
+      if (key[0] === "device") this.installations.wrote(processId, deviceOf(key), key, value);
+      else if (key[0] === "inbox" && (isCountKey(key) || (isBytes && isAsideKey(key)))) continue;
       else if (key[0] === "inbox" && isBytes) {
         this.copies.stored(processId, key, value, versionstamp, isOfRetry);
       } else if (key[0] === "inbox") this.copies.deleted(key);
@@ -95,6 +107,11 @@ export class Evidence implements Witness, Onlooker {
     }
   }
 
+  got({ key, versionstamp }: Deno.KvEntryMaybe<unknown>): void {
+    // What a lane committed last: so it learns of a commit whose answer got lost.
+    if (key[0] === "lane" && versionstamp !== null) this.copies.known(versionstamp);
+  }
+
   read(processId: number, rows: readonly Row[]): void {
     this.copies.read(processId, rows);
   }
@@ -102,7 +119,7 @@ export class Evidence implements Witness, Onlooker {
   delivers(connection: Connection, sequence: number, entry: MailboxEntry): void {
     const { userId, deviceId } = connection.address;
     const copy = this.copies.get(["inbox", userId, deviceId, entry.epoch, entry.id]);
-    this.#delivering.set(`${connection.id}/${sequence}`, copy);
+    this.#delivering.set(`${connection.id}/${sequence}`, { copy, isAside: entry.isAside ?? false });
   }
 
   serverSent(connection: Connection, bytes: Uint8Array): void {
@@ -124,10 +141,13 @@ export class Evidence implements Witness, Onlooker {
         continue;
       }
       this.bounds.took(connection);
+      if (type === TYPE.error) this.deliveries.refused(connection, sequence);
       const found = this.sends.find(connection.id, sequence);
       if (found !== undefined) {
-        found.attempt.taken++;
-        found.attempt.takenAt = Math.min(found.attempt.takenAt, this.scheduler.elapsed);
+        found.attempt.taken.push({ processId: connection.process.id, at: this.scheduler.elapsed });
+      }
+      if (type === TYPE.register || type === TYPE.unregister) {
+        this.#registrations.add(`${connection.id}/${sequence}`);
       }
       if (type !== TYPE.requestPreKeys) continue;
       const message = codecOf(connection).decodeClientMessage(type, payload);
@@ -138,6 +158,7 @@ export class Evidence implements Witness, Onlooker {
   }
 
   connectionEnded(connection: Connection): void {
+    this.deliveries.ended(connection);
     this.bounds.ended(connection);
   }
 
@@ -146,13 +167,20 @@ export class Evidence implements Witness, Onlooker {
       case "user_message": {
         const { ciphertext } = message.message;
         const name = `${connection.id}/${sequence}`;
-        const copy = this.#delivering.get(name);
+        const { copy, isAside = false } = this.#delivering.get(name) ?? {};
         this.#delivering.delete(name);
-        return this.deliveries.sent(connection, sequence, tokenOf(ciphertext), copy, ciphertext.length);
+        const bytes = ciphertext.length;
+        return this.deliveries.sent(connection, {
+          sequence,
+          token: tokenOf(ciphertext),
+          copy,
+          bytes,
+          isAside,
+        });
       }
       case "ack":
         this.bounds.answered(connection);
-        if (message.registered !== undefined || connection.version === 1) {
+        if (this.#registrations.has(`${connection.id}/${sequence}`)) {
           this.deliveries.restarted(connection);
         }
         return this.answers.acknowledged(connection, sequence, message.accepted?.fullDeviceIds ?? []);

@@ -9,6 +9,8 @@ const deviceFields = v.object({ epoch: v.string() });
 export interface Installation {
   readonly epoch: string;
   readonly from: number;
+  /** The process that registered it. */
+  readonly by: number;
   until: number;
   /** When its trash had been taken out: what comes later stays. */
   sweptAt: number;
@@ -21,7 +23,7 @@ export class Installations {
   constructor(private readonly scheduler: Scheduler) {}
 
   /** A device record was written, or deleted. */
-  wrote(device: string, key: Deno.KvKey, value: unknown): void {
+  wrote(processId: number, device: string, key: Deno.KvKey, value: unknown): void {
     const epoch = value === null ? null : decodeRecord(deviceFields, key, value).epoch;
     const all = this.#byDevice.get(device) ?? [];
     this.#byDevice.set(device, all);
@@ -31,7 +33,7 @@ export class Installations {
       if (last.epoch === epoch) return;
       last.until = elapsed;
     }
-    if (epoch !== null) all.push({ epoch, from: elapsed, until: Infinity, sweptAt: Infinity });
+    if (epoch !== null) all.push({ epoch, from: elapsed, by: processId, until: Infinity, sweptAt: Infinity });
   }
 
   /** The janitor has done with an installation. */

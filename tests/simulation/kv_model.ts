@@ -12,8 +12,10 @@ export interface Way {
   read<T>(look: () => T): Promise<T>;
   /** Commits. */
   commit(asked: Asked): Promise<Deno.KvCommitResult | Deno.KvCommitError>;
-  /** Told what a read brought, with the process that asked. */
+  /** Told what a list brought, when it was looked up. */
   saw(rows: readonly Row[]): void;
+  /** Told what a get brought, when its answer has come. */
+  got(entry: Deno.KvEntryMaybe<unknown>): void;
 }
 
 /** The way that is always open, and takes no time. */
@@ -22,6 +24,7 @@ export function directWay(state: KvState, now: () => number = () => 0): Way {
     read: (look) => Promise.try(look),
     commit: (asked) => Promise.try(() => state.commit(asked, now())),
     saw: () => {},
+    got: () => {},
   };
 }
 
@@ -86,8 +89,10 @@ export class KvModel {
     return this as unknown as Deno.Kv;
   }
 
-  get(key: Deno.KvKey): Promise<Deno.KvEntryMaybe<unknown>> {
-    return this.way.read(() => this.#entry(key));
+  async get(key: Deno.KvKey): Promise<Deno.KvEntryMaybe<unknown>> {
+    const entry = await this.way.read(() => this.#entry(key));
+    this.way.got(entry);
+    return entry;
   }
 
   getMany(keys: readonly Deno.KvKey[]): Promise<Deno.KvEntryMaybe<unknown>[]> {

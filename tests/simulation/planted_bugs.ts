@@ -7,6 +7,7 @@ import type { MailboxEntry } from "../../lib/service/mod.ts";
 import type { Store } from "../../lib/store/mod.ts";
 import type { Bug } from "./cluster.ts";
 import type { Asked } from "./kv_state.ts";
+import { isAsideKey } from "./set_aside.ts";
 
 /** An Ack moves a mark: what came before it is deleted with it. */
 function acknowledgeUpTo({ mailboxes }: Store): void {
@@ -33,8 +34,8 @@ function acknowledgeUpTo({ mailboxes }: Store): void {
 /** The sender is told before storage has the message. */
 function acknowledgeAtOnce({ mailboxes }: Store): void {
   const append = mailboxes.append.bind(mailboxes);
-  mailboxes.append = (to, epoch, message, companion, settle) => {
-    const entry = append(to, epoch, message, companion, () => {});
+  mailboxes.append = (to, epoch, message, addition, settle) => {
+    const entry = append(to, epoch, message, addition, () => {});
     queueMicrotask(() => settle(null));
     return entry;
   };
@@ -71,6 +72,7 @@ function keepAcknowledged({ mailboxes }: Store): void {
 /** Nobody is woken. */
 function ringNobody({ sessions }: Store): void {
   sessions.ring = () => {};
+  sessions.bell = () => ({ key: ["nobody"], change: new Uint8Array(1), expireInMs: 1_000 });
 }
 
 const isAbout = (kind: string, { key }: { readonly key: Deno.KvKey }) => key[0] === kind;
@@ -92,6 +94,21 @@ function miscount({ checks, changes }: Asked): Asked {
   return { checks, changes: isRemoval ? changes.filter((change) => !isAbout("waiting", change)) : changes };
 }
 
+/** A repeat does not wait until what its sender has under way is durable. */
+function repeatAtOnce({ writer }: Store): void {
+  writer.flushed = () => Promise.resolve();
+}
+
+/** A commit that the database's client sends twice counts twice. */
+function repeatBlindly({ checks, changes }: Asked): Asked {
+  return { checks: checks.filter((check) => !isAbout("lane", check)), changes };
+}
+
+/** A message that is moved behind its mailbox does not arrive there. */
+function dropMoved({ checks, changes }: Asked): Asked {
+  return { checks, changes: changes.filter(({ type, key }) => type === "delete" || !isAsideKey(key)) };
+}
+
 /** The bugs, by what they do. */
 export const PLANTED_BUGS: Readonly<Record<string, Bug>> = {
   "an Ack deletes what came before, too": { plant: acknowledgeUpTo },
@@ -104,4 +121,7 @@ export const PLANTED_BUGS: Readonly<Record<string, Bug>> = {
   "a prekey is taken without a check": { tamper: popUnchecked },
   "used prekeys are not remembered": { tamper: forgetUsed },
   "what leaves a mailbox is not counted": { tamper: miscount },
+  "a repeat does not wait for its first attempt": { plant: repeatAtOnce },
+  "a commit is repeated without a look": { tamper: repeatBlindly },
+  "what is set aside is lost": { tamper: dropMoved },
 };

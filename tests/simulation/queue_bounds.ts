@@ -3,6 +3,7 @@ import { QUEUES } from "../../lib/limits.ts";
 import type { Connection } from "./connection.ts";
 import { rangeOf } from "./kv_order.ts";
 import type { Change, KvState } from "./kv_state.ts";
+import { isCountKey } from "./set_aside.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** What the answers of one turn may add after the bound was passed. */
@@ -37,8 +38,8 @@ export class QueueBounds {
     for (const prefix of prefixes.values()) {
       const { start, end } = rangeOf({ prefix });
       const rows = this.state.range(start, end, 1e9, false);
-      const count = rows.filter(({ value }) =>
-        value instanceof Uint8Array && ((value[1] ?? 0) & 1) === 0
+      const count = rows.filter(({ key, value }) =>
+        !isCountKey(key) && value instanceof Uint8Array && ((value[1] ?? 0) & 1) === 0
       ).length;
       this.most.mailbox = Math.max(this.most.mailbox, count);
       // Where processes share it, each may have as much under way as it saw room for.

@@ -8,9 +8,8 @@ export interface Attempt {
   /** Whether it asks to be stored once. */
   readonly retry: boolean;
   readonly sequence: number;
-  /** How many frames of it a server took, and when the first. */
-  taken: number;
-  takenAt: number;
+  /** The frames of it that servers took, the first one first: which process, and when. */
+  readonly taken: { readonly processId: number; readonly at: number }[];
   /** What it was answered with: 0 for an Ack, else the code of the Error. */
   readonly answers: number[];
 }
@@ -73,7 +72,7 @@ export class Sends {
   attempt(send: Send, connectionId: number, sequence: number, retry: boolean): void {
     const position = (this.#positions.get(connectionId) ?? 0) + 1;
     this.#positions.set(connectionId, position);
-    const attempt = { connectionId, position, retry, sequence, taken: 0, takenAt: Infinity, answers: [] };
+    const attempt: Attempt = { connectionId, position, retry, sequence, taken: [], answers: [] };
     send.attempts.push(attempt);
     this.#bySequence.set(`${connectionId}/${sequence}`, { send, attempt });
   }

@@ -1,8 +1,10 @@
 /** What must be true once everything has come to rest: nothing waits, nothing is missing, every count is right. */
 import { decodeEntry } from "../../lib/store/mailbox_entry.ts";
+import { TIMES } from "../../lib/limits.ts";
 import { bucketOf, unpackTally } from "../../lib/store/tally.ts";
 import type { Client } from "./client.ts";
-import { deviceOf } from "./copies.ts";
+import type { Connection } from "./connection.ts";
+import { type Copy, deviceOf } from "./copies.ts";
 import type { Evidence } from "./evidence.ts";
 import { rangeOf } from "./kv_order.ts";
 import type { KvState, Row } from "./kv_state.ts";
@@ -11,6 +13,9 @@ import type { ServerProcess } from "./server_process.ts";
 /** Timers of a process that has nothing to do: its maintenance and its tick; and of each connection. */
 const TIMERS = { process: 12, connection: 4 } as const;
 
+/** The longest time from one look of a connection at what it has to the next, and some more for the look. */
+const LOOK_MS = 1.25 * TIMES.mailboxLookMs + 5_000;
+
 /** Judges a world that is at rest. */
 export class Settlement {
   constructor(
@@ -18,7 +23,44 @@ export class Settlement {
     private readonly state: KvState,
     private readonly clients: readonly Client[],
     private readonly processes: readonly ServerProcess[],
+    private readonly isShared: boolean,
   ) {}
+
+  /**
+   * Whatever is stored has been sent on the connection that its recipient has, if nothing is under way there: nobody
+   * need come back for it, whatever bell was not heard, and whatever Register was carried out late.
+   */
+  judgeArrivals(): void {
+    const { copies, verdict, deliveries } = this.evidence;
+    for (const { address: { userId, deviceId }, connection } of this.clients) {
+      if (connection === null || !connection.isOpen || !deliveries.isIdle(connection)) continue;
+      const device = `${userId}/${deviceId}`;
+      const all = [...copies.all].filter((copy) => copy.device === device && copies.isCurrent(copy));
+      if (this.#mayNotKnow(connection, device, all)) continue;
+      for (const copy of all) {
+        if (copy.hasArrived || copy.isAside || copy.deliveries.has(connection.id)) continue;
+        if (copies.mayHaveExpired(copy) || copy.deletedAt !== Infinity) continue;
+        verdict.broke(
+          `message ${copy.token} for ${device}, stored after ${copy.storedAt} ms, was not sent on its connection`,
+        );
+      }
+    }
+  }
+
+  /**
+   * Whether a connection may not know its device's installation: a Register of an earlier connection made it since, and
+   * no message for it came from this process; or there was no time to look.
+   */
+  #mayNotKnow(connection: Connection, device: string, copies: readonly Copy[]): boolean {
+    const { installations, scheduler } = this.evidence;
+    const { process, openedAt } = connection;
+    const installation = installations.current(device);
+    if (installation === null || installation.from < openedAt) return false;
+    const since = scheduler.elapsed - LOOK_MS;
+    if (installation.from > since) return true;
+    if (installation.by === process.id && this.evidence.hasRegistered(connection)) return false;
+    return !copies.some(({ storedBy, knownAt }) => storedBy === process.id && knownAt < since);
+  }
 
   /** Judges all of it. */
   judge(): void {
@@ -28,6 +70,11 @@ export class Settlement {
     for (const { device, installation } of this.evidence.installations.all()) {
       this.#judgeCounts(device, installation.epoch);
     }
+    this.#judgeProcesses();
+  }
+
+  /** Judges what is left of installations that are gone, once their time is over. */
+  judgeLeftovers(): void {
     this.#judgeTrash();
     this.#judgeProcesses();
   }
@@ -100,10 +147,9 @@ export class Settlement {
   #judgeTrash(): void {
     const { copies, installations, verdict } = this.evidence;
     const late = new Set<string>();
-    for (const { device, epoch, storedAt, deletedAt } of copies.all) {
+    for (const { device, epoch, touchedAt } of copies.all) {
       const sweptAt = installations.find(device, epoch)?.sweptAt ?? 0;
-      const changedAt = Math.max(storedAt, deletedAt === Infinity ? 0 : deletedAt);
-      if (changedAt > sweptAt) late.add(`${device}/${epoch}`);
+      if (touchedAt > sweptAt) late.add(`${device}/${epoch}`);
     }
     for (const kind of ["inbox", "prekey", "used", "waiting", "pool", "lost"]) {
       const { start, end } = rangeOf({ prefix: [kind] });
@@ -120,17 +166,31 @@ export class Settlement {
   #judgeProcesses(): void {
     const { verdict, bounds } = this.evidence;
     if (bounds.unanswered > 0) verdict.broke(`${bounds.unanswered} requests were never answered`);
-    let sessions = 0;
     for (const { id, isIdle, clock, sessions: open } of this.processes) {
-      sessions += open.size;
       if (!isIdle) verdict.broke(`process ${id} still has something to store`);
       const most = TIMERS.process + TIMERS.connection * open.size;
       if (clock.pending > most) {
         verdict.broke(`process ${id} has ${clock.pending} timers, at most ${most} are explained`);
       }
     }
+    // Each connection watches its bells where several processes share the database; a process that is alone, nothing.
     const { watches } = this.state;
-    if (watches !== sessions) verdict.broke(`${watches} watches are open, for ${sessions} connections`);
+    const open = this.processes.reduce((sum, { sessions }) => sum + sessions.size, 0);
+    const expected = this.isShared ? open : 0;
+    if (watches !== expected) verdict.broke(`${watches} watches are open, for ${open} connections`);
+    this.#judgeSessions();
+  }
+
+  /** Who has which address is in storage, where there are several processes. */
+  #judgeSessions(): void {
+    const { verdict } = this.evidence;
+    for (const { address: { userId, deviceId }, isConnected } of this.clients) {
+      const value = this.state.get(["session", userId, deviceId])?.value;
+      if (this.isShared && !isConnected) continue;
+      if ((value instanceof Uint8Array) !== this.isShared) {
+        verdict.broke(`${userId}/${deviceId} has ${value === undefined ? "no" : "a"} session record`);
+      }
+    }
   }
 
   #rows(kind: string, device: string, epoch: string): Row[] {

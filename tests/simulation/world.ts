@@ -6,6 +6,7 @@ import { loadConfig } from "../../lib/config.ts";
 import { act, connect, sendOne, type Stage } from "./actions.ts";
 import { Client, GOOD, type Surroundings } from "./client.ts";
 import { type Bug, Cluster } from "./cluster.ts";
+import { TIMES } from "../../lib/limits.ts";
 import { Evidence } from "./evidence.ts";
 import { replaceGlobals } from "./globals.ts";
 import { KvState } from "./kv_state.ts";
@@ -36,7 +37,10 @@ export interface Outcome {
 const SHORT_SEEDS = 1_000;
 
 /** How long all is well at the end, and how often clients look whether they are connected. */
-const REST = { ms: 105_000, lookMs: 1_000, lastMs: 5_000, promptMs: 5_000 } as const;
+const REST = { ms: 105_000, lookMs: 1_000, lastMs: 5_000, promptMs: 5_000, leftoversMs: 12_000 } as const;
+
+/** The mean time for which a client stays that fails over a message. */
+const RETURN_MS = 150;
 
 /** A promise that is broken ends the run within so much time. */
 const STRIDE_MS = 500;
@@ -49,6 +53,7 @@ class World {
   readonly evidence: Evidence;
   readonly clients: Client[] = [];
   readonly cluster: Cluster;
+  readonly isShared: boolean;
   readonly #networkRandom: Random;
   #connectionId = 0;
   #isRough = true;
@@ -60,7 +65,7 @@ class World {
     this.scheduler = new Scheduler(new Random(`${seed} order`));
     this.scheduler.onTrace = options.onTrace ?? null;
     const { random, scheduler, state } = this;
-    const isShared = random.chance(0.75);
+    const isShared = this.isShared = random.chance(0.75);
     const mailboxMessagesMax = random.pick([25, 100, 10_000]) ?? 100;
     const config = loadConfig({
       RATE_SENDS: "off",
@@ -68,6 +73,7 @@ class World {
       RATE_PREKEYS: "off",
       RATE_CLAIMS: "off",
       RATE_REQUESTS: "off",
+      RATE_REFUSALS: random.chance(0.5) ? "off" : "5/s:200",
       PREKEYS_MAX: "60",
       PREKEY_ORDER: random.chance(0.8) ? "fifo" : "lifo",
       MAILBOX_MESSAGES_MAX: `${mailboxMessagesMax}`,
@@ -90,12 +96,27 @@ class World {
     const { scheduler, random } = this;
     const isLong = this.options.seed >= SHORT_SEEDS && random.chance(0.2);
     const roughMs = isLong ? random.between(10_000, 40_000) : random.between(3_000, 8_000);
+    const [first] = this.clients;
+    if (first !== undefined && random.chance(0.2)) {
+      first.manners = { ...first.manners, refuses: 0.1 };
+      this.#keepReturning(first);
+    }
     for (const client of this.clients) this.#keepActing(client, random.between(80, 600));
     this.cluster.keepDisturbing(random.between(800, 5_000));
     while (scheduler.elapsed < roughMs && !this.#isBroken) await scheduler.advance(STRIDE_MS);
     await this.#rest();
     if (this.#isBroken) return;
-    new Settlement(this.evidence, this.state, this.clients, this.cluster.processes).judge();
+    const settlement = this.#settlement();
+    settlement.judge();
+    // The trash is left alone for a while: nobody waits for that.
+    this.cluster.moveOn(TIMES.trashAgeMs);
+    await this.#letPass(REST.leftoversMs);
+    if (!this.#isBroken) settlement.judgeLeftovers();
+  }
+
+  #settlement(): Settlement {
+    const { evidence, state, clients, cluster: { processes }, isShared } = this;
+    return new Settlement(evidence, state, clients, processes, isShared);
   }
 
   get #isBroken(): boolean {
@@ -108,6 +129,7 @@ class World {
     this.cluster.calm();
     for (const client of this.clients) client.manners = GOOD;
     await this.#letPass(REST.ms);
+    if (!this.#isBroken) this.#settlement().judgeArrivals();
     for (const client of this.clients) client.connection?.clientCloses();
     await this.#letPass(REST.lastMs);
     await this.#sendAtRest();
@@ -148,10 +170,21 @@ class World {
           acknowledges: random.pick([1, 0.9, 0.5]) ?? 1,
           acknowledgeMs: random.pick([5, 50, 1_000]) ?? 5,
           doubles: random.pick([0, 0.02, 0.1]) ?? 0,
+          refuses: 0,
         };
         this.clients.push(client);
       }
     }
+  }
+
+  /** Ends each connection soon, and comes back, as a client does that fails over a message. */
+  #keepReturning(client: Client): void {
+    this.scheduler.after(this.random.wait(RETURN_MS), () => {
+      if (!this.#isRough) return;
+      client.connection?.clientCloses();
+      connect(client, this.stage);
+      this.#keepReturning(client);
+    });
   }
 
   #keepActing(client: Client, meanMs: number): void {
@@ -185,6 +218,7 @@ export async function runWorld(options: WorldOptions): Promise<Outcome> {
       refused: answers.refused,
       deliveries: deliveries.count,
       preKeys: handedOut.count,
+      setAside: evidence.setAsides.moved,
       ...bounds.most,
       ...cluster.figures,
     },
