@@ -27,8 +27,8 @@ export class DatabaseError extends Error {
 }
 
 /** A path or URL as it may be logged. */
-function withoutCredentials(path: string): string {
-  return path.replace(/^(https?:\/\/)[^/?#]*@/i, "$1");
+function withoutCredentials(text: string): string {
+  return text.replace(/(https?:\/\/)[^/?#\s]*@/gi, "$1");
 }
 
 /** Takes the lock beside the file. */
@@ -165,7 +165,7 @@ export async function openDatabase(
   } catch (error) {
     database?.close();
     if (error instanceof DatabaseError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = withoutCredentials(error instanceof Error ? error.message : String(error));
     throw new DatabaseError(
       `KV_PATH ${
         withoutCredentials(path ?? "(the platform's)")

@@ -45,7 +45,7 @@ export const SHORT: SoakSettings = {
   healthy: { pairs: 4, messagesPerSecond: 40, beforeMs: 1_000 },
   disk: { mebibytes: 6, fullMs: 1_000 },
   hang: { ms: 10_000 },
-  stopped: { serverMs: 5_000, clientMs: 4_500, idlePing: "2s" },
+  stopped: { serverMs: 5_000, clientMs: 4_500, idlePing: "3s" },
   stampede: { clients: 500 },
   stuck: { ms: 4_000, messages: 1_000 },
   halfOpen: { connections: 1_000, ms: 2_000 },
