@@ -23,7 +23,7 @@ const EVERY_MS = {
 } as const;
 
 /** The wait between portions of what is deleted, while there is more. */
-const PORTION_PAUSE_MS = 20;
+const PORTION_PAUSE_MS = 50;
 
 /** How many devices are looked at in one go, to find those that nobody has seen. */
 const UNSEEN_PAGE = 200;

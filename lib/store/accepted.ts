@@ -32,7 +32,7 @@ const BUCKET_MS = 1_800_000;
 const BUCKETS = 4;
 
 /** Rows that the janitor deletes in one commit. */
-const SWEEP_ROWS = 500;
+const SWEEP_ROWS = 250;
 
 /** Shared rows of one pair and stretch that are looked through at most: far more than the budgets let anybody fill. */
 const ROWS_MAX = 50_000;
