@@ -42,14 +42,14 @@ export interface Settings {
 export const FULL: Settings = {
   rounds: 3,
   ciphertextBytes: 300,
-  pairs: { warmUpMs: 1_000, measureMs: 3_000 },
-  steady: { messagesPerSecond: 500, pairs: 50, warmUpMs: 1_000, measureMs: 4_000 },
-  idle: { connections: 10_000, rounds: 3, settleMs: 1_200 },
+  pairs: { warmUpMs: 800, measureMs: 2_400 },
+  steady: { messagesPerSecond: 500, pairs: 50, warmUpMs: 800, measureMs: 3_500 },
+  idle: { connections: 10_000, rounds: 3, settleMs: 800 },
   takes: { takes: 1_000, requesters: 50, rounds: 3 },
   backlog: { messages: 10_000, pairsMs: 2_000 },
-  growth: { stored: [0, 10_000, 100_000], oldSends: 500_000, measureMs: 2_000, probeMs: 2_000 },
+  growth: { stored: [0, 10_000, 100_000], oldSends: 500_000, measureMs: 1_500, probeMs: 1_500 },
   churn: { devices: 1_000, rounds: 20, settleMs: 1_500 },
-  slow: { messages: 10_000, measureMs: 6_000 },
+  slow: { messages: 10_000, measureMs: 4_000 },
   flood: { bytesMax: 1_000_000_000 },
 };
 
