@@ -102,7 +102,10 @@ export async function answerRequest(
 export async function answerUpgrade(tcp: TcpSocket, answer: Response): Promise<void> {
   const body = new Uint8Array(await answer.arrayBuffer());
   if (!tcp.writable) return void tcp.destroy();
-  const lines = [...answer.headers, ["content-length", `${body.length}`], ["connection", "close"]]
+  const headers = new Headers(answer.headers);
+  headers.set("content-length", `${body.length}`);
+  headers.set("connection", "close");
+  const lines = [...headers]
     .map(([name, value]) => `${name}: ${value}\r\n`);
   const patience = setTimeout(() => tcp.destroy(), CLOSE_MS);
   tcp.once("close", () => clearTimeout(patience));
