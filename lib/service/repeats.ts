@@ -28,11 +28,13 @@ export function beforeRepeats<T>({ serial }: Core, from: Address, send: Promise<
  * @throws {RequestError} `unavailable`, or what `store` throws.
  */
 export async function acceptOnce(
-  { store: { accepted, writer }, clock, rates, serial }: Core,
+  { store: { accepted, database, writer }, clock, rates, serial }: Core,
   send: SendIdentity,
   store: () => Promise<Accepted | null>,
 ): Promise<Accepted> {
   return await serial.run(turnOf(send.from), async () => {
+    // Repeats of one connection wait for each other: none of them may wait for storage that is away.
+    database.requireUp();
     await writer.flushed(send.toUserId);
     return await untilUndisturbed(clock, async () => {
       const found = await accepted.find(send);

@@ -69,6 +69,15 @@ export class Database {
     this.#handles.late();
   }
 
+  /**
+   * Sees that storage is not known to be away: who would only wait for it is answered at once.
+   *
+   * @throws {RequestError} `unavailable`.
+   */
+  requireUp(): void {
+    if (this.#handles.isDown) throw unavailable();
+  }
+
   /** Whether storage answers, within its deadline. */
   async answers(): Promise<boolean> {
     return await this.get(schemaKey).then(() => true, () => false);
@@ -160,7 +169,7 @@ export class Database {
   }
 
   async #read<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#handles.isDown) throw unavailable();
+    this.requireUp();
     let result: T | typeof LATE;
     try {
       result = await withDeadline(this.clock, work(), TIMES.storageDeadlineMs, LATE);
