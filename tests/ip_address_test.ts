@@ -115,6 +115,29 @@ Deno.test("subscriberOf() gathers a /64 of IPv6, and keeps IPv4 addresses apart"
   assert.equal(subscriberOf(address("10.0.0.1")), subscriberOf(address("::ffff:10.0.0.1")));
 });
 
+/** Addresses, and the network of each: what has the same one is of one subscriber. */
+const NETWORKS: Readonly<Record<string, string>> = {
+  "192.0.2.1": "192.0.2.1",
+  "::ffff:192.0.2.1": "192.0.2.1",
+  "::FFFF:192.0.2.1": "192.0.2.1",
+  "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
+  "2001:DB8:1:2::6": "2001:db8:1:2::/64",
+  "2001:0db8:0001:0002::": "2001:db8:1:2::/64",
+  "2001:db8::1": "2001:db8:0:0::/64",
+  "2001:db8:0:0:ffff::1": "2001:db8:0:0::/64",
+  "::1": "0:0:0:0::/64",
+  "fe80::1%eth0": "fe80:0:0:0::/64",
+};
+
+for (const [one, network] of Object.entries(NETWORKS)) {
+  Deno.test(`subscriberOf() counts "${one}" as "${network}"`, () => {
+    for (const [other, itsNetwork] of Object.entries(NETWORKS)) {
+      const isSame = subscriberOf(address(one)) === subscriberOf(address(other));
+      assert.equal(isSame, network === itsNetwork, other);
+    }
+  });
+}
+
 Deno.test("isLoopbackAddress() takes this machine in both families", () => {
   for (const one of ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"]) {
     assert.ok(isLoopbackAddress(address(one)));

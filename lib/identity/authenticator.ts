@@ -47,7 +47,7 @@ export interface Authenticator {
    * Verifies a token.
    *
    * @param token as presented, or `null` if none was.
-   * @param remoteAddress whence it came, an IP address; `null` if that is not known.
+   * @param remoteAddress whence it came: the same for all addresses that count as one; `null` if that is not known.
    * @throws {AuthenticationError} if it is not good: the caller is told 401. {AuthenticationUnavailable} if nobody can
    * tell: 503, or 429 for a flood.
    */

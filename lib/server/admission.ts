@@ -129,7 +129,7 @@ export class Admission {
   async #identify(
     { address, token }: Offer,
     origin: string | null,
-    remoteAddress: string | null,
+    remote: string | null,
   ): Promise<Identity> {
     if (this.authenticator.isOpen) {
       this.#requireThisMachine(origin);
@@ -137,7 +137,7 @@ export class Admission {
     }
     let identity: Identity;
     try {
-      identity = await this.authenticator.authenticate(token, remoteAddress);
+      identity = await this.authenticator.authenticate(token, remote);
     } catch (error) {
       if (error instanceof AuthenticationError) throw new Refusal("unauthorized", error.message);
       if (error instanceof AuthenticationUnavailable) {

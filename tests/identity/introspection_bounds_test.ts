@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { PROVIDER } from "../../lib/limits.ts";
+import { remoteOf } from "../../lib/server/remote.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   NOW,
@@ -69,7 +70,7 @@ Deno.test("authenticate() asks 10 times a second for one address, and knows netw
   const flood = async (count: number, address: (i: number) => string | null) => {
     const tried = Array.from(
       { length: count },
-      (_, i) => tokens.authenticate(crypto.randomUUID(), address(i)),
+      (_, i) => tokens.authenticate(crypto.randomUUID(), remoteOf(address(i), null, []).key),
     );
     const settled = await Promise.allSettled(tried);
     for (const outcome of settled) {

@@ -3,7 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { AddressRate, networkOf } from "../../lib/identity/address_rate.ts";
+import { AddressRate } from "../../lib/identity/address_rate.ts";
 import { Turns } from "../../lib/identity/turns.ts";
 import { Verdicts } from "../../lib/identity/verdicts.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -67,26 +67,6 @@ Deno.test("AddressRate counts each address for itself, fills up again, and forge
   for (let i = 0; i < 100; i++) rate.take(`198.51.100.${i}`);
   assert.equal(rate.size, 3);
 });
-
-const NETWORKS: Readonly<Record<string, string>> = {
-  "192.0.2.1": "192.0.2.1",
-  "::ffff:192.0.2.1": "192.0.2.1",
-  "::FFFF:192.0.2.1": "192.0.2.1",
-  "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
-  "2001:DB8:1:2::6": "2001:db8:1:2::/64",
-  "2001:0db8:0001:0002::": "2001:db8:1:2::/64",
-  "2001:db8::1": "2001:db8:0:0::/64",
-  "2001:db8:0:0:ffff::1": "2001:db8:0:0::/64",
-  "::1": "0:0:0:0::/64",
-  "fe80::1%eth0": "fe80:0:0:0::/64",
-  "": "",
-};
-
-for (const [address, network] of Object.entries(NETWORKS)) {
-  Deno.test(`networkOf() counts "${address}" as "${network}"`, () => {
-    assert.equal(networkOf(address), network);
-  });
-}
 
 Deno.test("Verdicts are kept for their time, and no more of them than the bound", () => {
   const clock = new ManualClock();
