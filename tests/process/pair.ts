@@ -18,6 +18,9 @@ const IN_FLIGHT_MAX = 6;
 /** One message in so many is not acknowledged by its recipient when it first comes. */
 const WITHHELD_EVERY = 16;
 
+/** Before the first message of a connection. */
+const NONE = { rank: -1, number: -1 };
+
 interface Sent {
   readonly onConnection: number;
   isAcknowledged: boolean;
@@ -25,6 +28,8 @@ interface Sent {
 
 interface Received {
   readonly onConnection: number;
+  /** How many came for the first time before it. */
+  readonly rank: number;
   readonly isWithheld: boolean;
   /** By when the Ack was sent, by the clock of `performance`; `null` if that is not known. */
   acknowledgedAt: number | null;
@@ -39,8 +44,13 @@ export interface Tally {
   cameAgain: number;
   /** Acknowledged in good time, and came again. */
   readonly duplicated: string[];
-  /** Came after one that was sent later: for the first time, or on the same connection. */
+  /** Came after one that was sent later on the same connection, or again in an order that is neither theirs nor that of the first time. */
   readonly reordered: string[];
+  /**
+   * Came after one that its sender sent on a later connection, and was never answered: its commit was still under way
+   * when the sender had moved, and order is owed within a connection. (If it was answered, it counts as reordered.)
+   */
+  readonly late: string[];
   /** Acknowledged to the sender and never delivered. */
   readonly lost: string[];
   /** Never delivered, though one that was sent later on the same connection was. */
@@ -56,6 +66,7 @@ export function emptyTally(): Tally {
     cameAgain: 0,
     duplicated: [],
     reordered: [],
+    late: [],
     lost: [],
     leftOut: [],
   };
@@ -69,11 +80,13 @@ export class Device {
   readonly #final = new Set<number>();
   #connection: Connection | null = null;
   #connections = 0;
-  #inFlight = 0;
+  readonly #underWay = new Set<Promise<void>>();
   #isSending = false;
   #answeredUntil = Number.NEGATIVE_INFINITY;
-  #lastOnConnection = -1;
-  #lastOfAll = -1;
+  #last = NONE;
+  /** The last number that came, by the connection on which it was sent. */
+  readonly #lastSentOn = new Map<number, number>();
+  readonly #late: { readonly number: number; readonly where: string }[] = [];
   #previous: Received | null = null;
   #peer: Device | null = null;
 
@@ -99,10 +112,6 @@ export class Device {
     return this.#connection?.closed ?? null;
   }
 
-  wasAcknowledged(number: number): boolean {
-    return this.#sent[number]?.isAcknowledged === true;
-  }
-
   hasReceived(number: number): boolean {
     return this.#received.has(number);
   }
@@ -110,7 +119,7 @@ export class Device {
   /** Connects; a server that is killed meanwhile is no error. */
   async connect(url: string): Promise<void> {
     const connectionNumber = ++this.#connections;
-    this.#lastOnConnection = -1;
+    this.#last = NONE;
     this.#previous = null;
     this.#answeredUntil = Number.NEGATIVE_INFINITY;
     this.#connection = await Connection.connect({
@@ -138,14 +147,19 @@ export class Device {
   /** Sends one message after the other until the connection is over. */
   busy(): void {
     this.#isSending = true;
-    while (this.#inFlight < IN_FLIGHT_MAX && this.#isSending && this.#connection !== null) {
-      void this.send().finally(() => this.#isSending && this.busy());
+    while (this.#underWay.size < IN_FLIGHT_MAX && this.#isSending && this.#connection !== null) {
+      const sending = this.send().finally(() => {
+        this.#underWay.delete(sending);
+        if (this.#isSending) this.busy();
+      });
+      this.#underWay.add(sending);
     }
   }
 
-  /** Begins nothing more. */
-  rest(): void {
+  /** Begins nothing more, and waits for the answers to what is under way. */
+  async rest(): Promise<void> {
     this.#isSending = false;
+    await Promise.allSettled(this.#underWay);
   }
 
   /** Sends one message; one whose answer never comes is no error. */
@@ -157,7 +171,6 @@ export class Device {
     const ciphertext = new Uint8Array(4 + this.random.integer(1_000));
     new DataView(ciphertext.buffer).setUint32(0, number);
     const sentAt = performance.now();
-    this.#inFlight++;
     try {
       await this.#connection.send({ userId: this.peer.userId, deviceId: 1 }, ciphertext);
       sent.isAcknowledged = true;
@@ -166,8 +179,6 @@ export class Device {
     } catch (error) {
       if (error instanceof ServerError) throw error;
       this.#isSending = false;
-    } finally {
-      this.#inFlight--;
     }
   }
 
@@ -192,8 +203,12 @@ export class Device {
     await this.killed(Number.POSITIVE_INFINITY);
   }
 
-  /** Tells what never arrived of what this device sent. */
+  /** Tells what never arrived of what this device sent, and judges what came late. */
   settle(): void {
+    for (const { number, where } of this.#late) {
+      const { reordered, late } = this.tally;
+      (this.peer.#sent[number]?.isAcknowledged === true ? reordered : late).push(where);
+    }
     const lastDelivered = new Map<number, number>();
     this.#sent.forEach(({ onConnection }, number) => {
       if (this.peer.hasReceived(number)) lastDelivered.set(onConnection, number);
@@ -211,18 +226,28 @@ export class Device {
     if (this.#previous?.isWithheld === false) this.#previous.acknowledgedAt = performance.now();
     const before = this.#received.get(number);
     const where = `${this.peer.name} ${number} on connection ${onConnection}`;
-    if (number <= this.#lastOnConnection) this.tally.reordered.push(where);
-    this.#lastOnConnection = number;
     if (before === undefined) {
       this.tally.delivered++;
-      if (number < this.#lastOfAll) this.tally.reordered.push(`${where}, for the first time`);
-      this.#lastOfAll = Math.max(this.#lastOfAll, number);
+      this.#judgeOrder(number, where);
     } else if (this.#final.has(number)) this.tally.duplicated.push(where);
     else this.tally.cameAgain++;
+    const rank = before?.rank ?? this.#received.size;
+    if (rank <= this.#last.rank && number <= this.#last.number) this.tally.reordered.push(`${where}, again`);
+    this.#last = { rank, number };
     const isWithheld = before === undefined && number % WITHHELD_EVERY === WITHHELD_EVERY - 1;
-    this.#previous = { onConnection, isWithheld, acknowledgedAt: null };
+    this.#previous = { onConnection, rank, isWithheld, acknowledgedAt: null };
     this.#received.set(number, this.#previous);
     if (isWithheld) throw new Error("not acknowledged this time");
+  }
+
+  /** Of a message that comes for the first time. */
+  #judgeOrder(number: number, where: string): void {
+    const sentOn = this.peer.#sent[number]?.onConnection;
+    if (sentOn === undefined) throw new Error(`${where} was never sent`);
+    const last = this.#lastSentOn.get(sentOn) ?? -1;
+    if (number < last) this.tally.reordered.push(where);
+    else if (number < Math.max(...this.#lastSentOn.values())) this.#late.push({ number, where });
+    this.#lastSentOn.set(sentOn, Math.max(last, number));
   }
 }
 
