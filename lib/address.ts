@@ -5,6 +5,7 @@
  * @module
  */
 import { dropOldest } from "./bounded.ts";
+import { readUint32 } from "./bytes.ts";
 import { parse, stringify, validate, version } from "uuid";
 
 /** One device of one user: where messages are sent to and come from. */
@@ -54,7 +55,26 @@ export function userIdFromBytes(bytes: Uint8Array, offset = 0): string | null {
   }
   // Checked here as well as by the library, which accepts every version.
   if (versionByte >> 4 !== 4 || variantByte >> 6 !== 2) return null;
-  return stringify(bytes, offset);
+  const slot = readUint32(bytes, offset) % KNOWN_IDS;
+  const known = knownIds[slot];
+  if (known !== undefined && isAt(bytes, offset, known.bytes)) return known.userId;
+  const userId = stringify(bytes, offset);
+  knownIds[slot] = { userId, bytes: bytes.slice(offset, offset + USER_ID_BYTES) };
+  return userId;
+}
+
+/**
+ * The user ID that was read last for each value of its first bytes, which are random. To make the text costs far more
+ * than to compare the bytes; and one that is the same object as before is found faster as a key.
+ */
+const KNOWN_IDS = 8_192;
+const knownIds: ({ readonly userId: string; readonly bytes: Uint8Array } | undefined)[] = new Array(
+  KNOWN_IDS,
+);
+
+function isAt(bytes: Uint8Array, offset: number, wanted: Uint8Array): boolean {
+  for (let i = 0; i < wanted.length; i++) if (bytes[offset + i] !== wanted[i]) return false;
+  return true;
 }
 
 /** Bytes of user IDs that were asked for; as many as are in use at once. */

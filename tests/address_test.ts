@@ -73,6 +73,18 @@ Deno.test("userIdFromBytes() reads what userIdToBytes() wrote, at any offset", (
   }));
 });
 
+Deno.test("userIdFromBytes() tells users apart whose IDs begin alike, however often they come", () => {
+  const users = Array.from({ length: 4 }, () => `00000001${crypto.randomUUID().slice(8)}`);
+  for (let round = 0; round < 3; round++) {
+    for (const userId of users) {
+      const bytes = userIdToBytes(userId).slice();
+      assert.equal(userIdFromBytes(bytes), userId);
+      assert.equal(userIdFromBytes(bytes), userId);
+      bytes.fill(0); // what was read may be written over
+    }
+  }
+});
+
 Deno.test("userIdFromBytes() takes 16 bytes for a user exactly if they are a UUID of version 4", () => {
   const bytes = fc.uint8Array({ minLength: USER_ID_BYTES, maxLength: USER_ID_BYTES });
   fc.assert(fc.property(bytes, (bytes) => {

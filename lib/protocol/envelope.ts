@@ -3,7 +3,7 @@
  * version (1 byte), sequence (4), type (1), payload length (4), payload. Big-endian.
  * @module
  */
-import { readUint32, writeUint32 } from "../bytes.ts";
+import { type Allocate, allocate, readUint32, writeUint32 } from "../bytes.ts";
 import { ProtocolViolation } from "../errors.ts";
 import { CLOSE } from "./close_codes.ts";
 
@@ -77,8 +77,9 @@ export function allocateEnvelope(
   sequence: number,
   type: number,
   payloadBytes: number,
+  room: Allocate = allocate,
 ): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(HEADER_BYTES + payloadBytes);
+  const bytes = room(HEADER_BYTES + payloadBytes);
   bytes[0] = version;
   writeUint32(bytes, 1, sequence);
   bytes[5] = type;

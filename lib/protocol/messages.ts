@@ -2,6 +2,7 @@
  * The messages of the protocol as values, the same for every version: what a codec makes of bytes and bytes of.
  * @module
  */
+import type { Allocate } from "../bytes.ts";
 import type {
   Accepted,
   DeviceKeys,
@@ -133,9 +134,14 @@ export interface Codec {
   /**
    * Makes the whole envelope for what a server sends.
    *
+   * @param room where the envelopes are made of which there are many; without it each has bytes of its own.
    * @returns `null` if the version has no such message, which is then left out.
    */
-  encodeServerMessage(message: ServerMessage, sequence: number): Uint8Array<ArrayBuffer> | null;
+  encodeServerMessage(
+    message: ServerMessage,
+    sequence: number,
+    room?: Allocate,
+  ): Uint8Array<ArrayBuffer> | null;
   /** Makes the whole envelope for what a client sends. */
   encodeClientMessage(message: ClientMessage, sequence: number): Uint8Array<ArrayBuffer>;
   /**

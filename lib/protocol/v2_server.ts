@@ -3,7 +3,7 @@
  * @module
  */
 import { userIdToBytes } from "../address.ts";
-import { readUint16, readUint32, writeUint16, writeUint32, writeUint64 } from "../bytes.ts";
+import { type Allocate, readUint16, readUint32, writeUint16, writeUint32, writeUint64 } from "../bytes.ts";
 import type { StoredMessage } from "../domain.ts";
 import { RequestError } from "../errors.ts";
 import { allocateEnvelope, encodeEnvelope, HEADER_BYTES } from "./envelope.ts";
@@ -38,12 +38,13 @@ const ACK = { acceptedBytes: 8, registeredBytes: 4 } as const;
 function encodeAck(
   sequence: number,
   message: Extract<ServerMessage, { type: "ack" }>,
+  room?: Allocate,
 ): Uint8Array<ArrayBuffer> {
   const { accepted, registered } = message;
   if (accepted !== undefined) {
     const { at, fullDeviceIds } = accepted;
     const payloadBytes = ACK.acceptedBytes + fullDeviceIds.length * 4;
-    const bytes = allocateEnvelope(VERSION, sequence, TYPE.ack, payloadBytes);
+    const bytes = allocateEnvelope(VERSION, sequence, TYPE.ack, payloadBytes, room);
     writeUint64(bytes, HEADER_BYTES, at);
     fullDeviceIds.forEach((id, i) => writeUint32(bytes, HEADER_BYTES + ACK.acceptedBytes + i * 4, id));
     return bytes;
@@ -81,9 +82,10 @@ function encodeUserMessage(
     StoredMessage,
     "from" | "messageId" | "timestamp" | "ciphertext"
   >,
+  room?: Allocate,
 ): Uint8Array<ArrayBuffer> {
   const payloadBytes = MESSAGE.ciphertext + ciphertext.length;
-  const bytes = allocateEnvelope(VERSION, sequence, TYPE.userMessage, payloadBytes);
+  const bytes = allocateEnvelope(VERSION, sequence, TYPE.userMessage, payloadBytes, room);
   bytes.set(userIdToBytes(from.userId), HEADER_BYTES);
   writeUint32(bytes, HEADER_BYTES + MESSAGE.device, from.deviceId);
   bytes.set(messageId, HEADER_BYTES + MESSAGE.messageId);
@@ -111,11 +113,15 @@ function decodeUserMessage(payload: Uint8Array): ServerMessage {
 }
 
 /** Makes the envelope for what a server sends. See `Codec`. */
-export function encodeServerMessage(message: ServerMessage, sequence: number): Uint8Array<ArrayBuffer> {
+export function encodeServerMessage(
+  message: ServerMessage,
+  sequence: number,
+  room?: Allocate,
+): Uint8Array<ArrayBuffer> {
   const envelope = (type: number, payload: Uint8Array) => encodeEnvelope(VERSION, sequence, type, payload);
   switch (message.type) {
     case "ack":
-      return encodeAck(sequence, message);
+      return encodeAck(sequence, message, room);
     case "error":
       return envelope(TYPE.error, encodeError(message));
     case "prekey":
@@ -123,7 +129,7 @@ export function encodeServerMessage(message: ServerMessage, sequence: number): U
     case "prekeys_low":
       return envelope(TYPE.preKeysLow, encodePreKeysLow(message.wanted));
     case "user_message":
-      return encodeUserMessage(sequence, message.message);
+      return encodeUserMessage(sequence, message.message, room);
     case "hello":
       return envelope(TYPE.hello, encodeHello(message.hello));
     case "queue_empty":

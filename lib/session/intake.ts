@@ -6,7 +6,14 @@
  */
 import { ProtocolViolation, rateLimited, RequestError } from "../errors.ts";
 import { QUEUES } from "../limits.ts";
-import { CLIENT_SEQUENCE_MAX, CLOSE, type Codec, type Envelope, TYPE } from "../protocol/mod.ts";
+import {
+  CLIENT_SEQUENCE_MAX,
+  CLOSE,
+  type Codec,
+  type Envelope,
+  type ServerMessage,
+  TYPE,
+} from "../protocol/mod.ts";
 import { Brake } from "./brake.ts";
 import { handle, type Reply, type Requester } from "./commands.ts";
 import { incident } from "./incident.ts";
@@ -126,22 +133,35 @@ export class Intake {
   }
 
   #reply(sequence: number, bytes: number): Reply {
-    const { outbox } = this;
-    return {
-      get isCongested(): boolean {
-        return outbox.isCongested;
-      },
-      send: (...messages) => {
-        this.#brake.weigh(--this.#unanswered);
-        for (const message of messages) this.outbox.answer(sequence, message);
-      },
-      fail: (error) => {
-        this.#brake.weigh(--this.#unanswered);
-        const refusal = error instanceof RequestError ? error : incident(error);
-        this.outbox.refuse(sequence, refusal);
-        this.patience.refused(refusal.error, bytes);
-      },
-    };
+    return new IntakeReply(this.outbox, this.patience, this.#answered, sequence, bytes);
+  }
+
+  readonly #answered = (): void => this.#brake.weigh(--this.#unanswered);
+}
+
+class IntakeReply implements Reply {
+  constructor(
+    private readonly outbox: Outbox,
+    private readonly patience: Patience,
+    private readonly answered: () => void,
+    private readonly sequence: number,
+    private readonly bytes: number,
+  ) {}
+
+  get isCongested(): boolean {
+    return this.outbox.isCongested;
+  }
+
+  send(...messages: ServerMessage[]): void {
+    this.answered();
+    for (const message of messages) this.outbox.answer(this.sequence, message);
+  }
+
+  fail(error: unknown): void {
+    this.answered();
+    const refusal = error instanceof RequestError ? error : incident(error);
+    this.outbox.refuse(this.sequence, refusal);
+    this.patience.refused(refusal.error, this.bytes);
   }
 }
 

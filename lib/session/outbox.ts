@@ -6,6 +6,7 @@
  * Invariant: while more than the bound waits, nothing is added but refusals; after half a minute the peer is given up.
  * @module
  */
+import { createSheets } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
 import { ERRORS, type RequestError } from "../errors.ts";
 import { QUEUES, TIMES } from "../limits.ts";
@@ -21,6 +22,9 @@ import type { Socket } from "./socket.ts";
 
 /** The most that is gathered into one WebSocket message: larger ones gain nothing more. */
 const GATHERED_BYTES_MAX = 64 * 1_024;
+
+/** For envelopes that are gathered: they are copied into what is sent at the end of the turn. */
+const sheets = createSheets();
 
 /** Sends messages of the server. */
 export class Outbox {
@@ -89,10 +93,13 @@ export class Outbox {
 
   /** Answers the message of the client that had the sequence. */
   answer(sequence: number, message: ServerMessage): void {
-    const bytes = this.codec.encodeServerMessage(message, sequence);
+    const { codec } = this;
+    // What is held back for the greeting may be kept for long.
+    const room = codec.gathers && !this.#awaitsGreeting ? sheets : undefined;
+    const bytes = codec.encodeServerMessage(message, sequence, room);
     if (bytes === null) return;
     this.#sentBytes += bytes.length;
-    if (!this.codec.gathers) return this.socket.send(bytes);
+    if (!codec.gathers) return this.socket.send(bytes);
     // The rest of a turn that has more than fits starts a message of its own.
     if (this.#gatheredBytes + bytes.length > GATHERED_BYTES_MAX && !this.#awaitsGreeting) this.#send();
     this.#gathered.push(bytes);
@@ -106,16 +113,13 @@ export class Outbox {
   }
 
   #send(): void {
-    const [first] = this.#gathered;
-    if (first === undefined) return;
-    let bytes = first;
-    if (this.#gathered.length > 1) {
-      bytes = new Uint8Array(this.#gatheredBytes);
-      let offset = 0;
-      for (const envelope of this.#gathered) {
-        bytes.set(envelope, offset);
-        offset += envelope.length;
-      }
+    if (this.#gathered.length === 0) return;
+    // Bytes of its own: the socket may keep them until the peer reads.
+    const bytes = new Uint8Array(this.#gatheredBytes);
+    let offset = 0;
+    for (const envelope of this.#gathered) {
+      bytes.set(envelope, offset);
+      offset += envelope.length;
     }
     this.#gathered = [];
     this.#gatheredBytes = 0;

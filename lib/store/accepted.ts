@@ -107,18 +107,21 @@ function findInRow({ value }: Entry, messageId: Uint8Array): Accepted | null {
 /** An ordinary send, on its way into the row that it shares. */
 class AcceptedSend implements Addition {
   readonly group: string;
-  readonly bytes = new Uint8Array(ADDITION_BYTES);
+  readonly byteLength = ADDITION_BYTES;
 
   constructor(
     private readonly from: Address,
     private readonly to: Address,
-    messageId: Uint8Array,
+    private readonly messageId: Uint8Array,
     private readonly at: number,
     private readonly bucket: number,
   ) {
     this.group = `${bucket}/${addressKey(from)}>${addressKey(to)}`;
-    this.bytes.set(messageId);
-    writeUint64(this.bytes, MESSAGE_ID_BYTES, at);
+  }
+
+  write(bytes: Uint8Array, offset: number): void {
+    bytes.set(this.messageId, offset);
+    writeUint64(bytes, offset + MESSAGE_ID_BYTES, this.at);
   }
 
   newKey(): Deno.KvKey {

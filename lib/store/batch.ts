@@ -22,8 +22,8 @@ export interface Write {
   readonly mutations: readonly Mutation[];
   /** Counted in the same commit; what a batch counts on one key is added up first. */
   readonly tallies?: readonly Tally[];
-  /** Added to a row that grows, in the same commit. */
-  readonly addition?: Addition;
+  /** Added to a row that grows, in the same commit; `null` is nothing. */
+  readonly addition?: Addition | null;
   /**
    * Whether nobody waits for it: then it keeps its place however late it is, and `settle` tells what became of it in the
    * end. To give it up would only mean to repeat it, when storage is behind already.
@@ -61,7 +61,7 @@ export function mutate(atomic: Deno.AtomicOperation, { key, change, expireInMs }
 /** Adds what a batch adds to rows that grow. Once for each batch, however often its commit is tried. */
 export function growRows(growing: GrowingRows, batch: readonly Write[]): ReadonlySet<GrowingRow> {
   const rows = new Set<GrowingRow>();
-  for (const { addition } of batch) if (addition !== undefined) rows.add(growing.add(addition));
+  for (const { addition } of batch) if (addition) rows.add(growing.add(addition));
   return rows;
 }
 
@@ -119,14 +119,14 @@ export class BatchSize {
       this.#mutations++;
       this.#setKeyBytes += keyBytes(key);
     }
-    if (write.addition !== undefined) this.#grow(write.addition);
+    if (write.addition) this.#grow(write.addition);
     return this.#mutations <= BATCH.mutationsMax && this.#bytes <= BATCH.bytesMax &&
       this.#setKeyBytes <= BATCH.keyBytesMax;
   }
 
   /** A row for each group; the few more that a batch of many additions fills are within what the bounds leave. */
-  #grow({ group, bytes }: Addition): void {
-    this.#bytes += bytes.length;
+  #grow({ group, byteLength }: Addition): void {
+    this.#bytes += byteLength;
     if (this.#tallied.has(group)) return;
     this.#tallied.add(group);
     this.#mutations++;

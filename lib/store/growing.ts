@@ -13,7 +13,9 @@ import { GROWING } from "../limits.ts";
 export interface Addition {
   /** What shares a row: the same for all that may stand in one. */
   readonly group: string;
-  readonly bytes: Uint8Array;
+  readonly byteLength: number;
+  /** Writes it, from `offset` on. */
+  write(bytes: Uint8Array, offset: number): void;
   /** Makes the key of a new row. */
   newKey(): Deno.KvKey;
 }
@@ -21,7 +23,7 @@ export interface Addition {
 /** A row that grows. */
 export class GrowingRow {
   #bytes = new Uint8Array(0);
-  #added: Uint8Array[] = [];
+  #added: Addition[] = [];
   #size = 0;
   #isClosed = false;
 
@@ -32,9 +34,9 @@ export class GrowingRow {
     return !this.#isClosed && this.#size + bytes <= GROWING.rowBytesMax;
   }
 
-  add(bytes: Uint8Array): void {
-    this.#added.push(bytes);
-    this.#size += bytes.length;
+  add(addition: Addition): void {
+    this.#added.push(addition);
+    this.#size += addition.byteLength;
   }
 
   /** The value with all that was added. */
@@ -44,8 +46,8 @@ export class GrowingRow {
       bytes.set(this.#bytes);
       let offset = this.#bytes.length;
       for (const added of this.#added) {
-        bytes.set(added, offset);
-        offset += added.length;
+        added.write(bytes, offset);
+        offset += added.byteLength;
       }
       this.#bytes = bytes;
       this.#added = [];
@@ -65,15 +67,15 @@ export class GrowingRows {
 
   /** Adds something to the row of its group, or to a new one. */
   add(addition: Addition): GrowingRow {
-    const { group, bytes } = addition;
+    const { group, byteLength } = addition;
     let row = this.#open.get(group);
-    if (row === undefined || !row.hasRoom(bytes.length)) {
+    if (row === undefined || !row.hasRoom(byteLength)) {
       row = new GrowingRow(addition.newKey());
       this.#open.delete(group);
       this.#open.set(group, row);
       dropOldest(this.#open, GROWING.rowsMax);
     }
-    row.add(bytes);
+    row.add(addition);
     return row;
   }
 }

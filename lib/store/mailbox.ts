@@ -9,11 +9,13 @@ import { readAttempts } from "./attempts.ts";
 import type { Addition } from "./growing.ts";
 import { asideKey, asidePrefix, inboxKey, inboxPrefix } from "./keys.ts";
 import { decodeEntry, type MailboxEntry, prepareEntry, tallyOf, toIdKey } from "./mailbox_entry.ts";
-import { bucketOf, lostTally, waitingTally } from "./tally.ts";
+import { bucketOf, lostTally, type Tally, waitingTally } from "./tally.ts";
 import type { Mutation, Write, Writer } from "./writer.ts";
 
 /** How many rows one read of the database fetches: enough for a window, few enough of the largest messages. */
 const PAGE_BATCH = 64;
+
+const NO_TALLIES: readonly Tally[] = [];
 
 /** How far a read of a mailbox came. */
 export interface Page {
@@ -55,8 +57,8 @@ export class Mailboxes {
     const tally = tallyOf(to, entry, 1);
     this.writer.write(to.userId, {
       mutations: ring === null ? [mutation] : [mutation, ring],
-      ...(tally === null ? {} : { tallies: [tally] }),
-      ...(addition === null ? {} : { addition }),
+      tallies: tally === null ? NO_TALLIES : [tally],
+      addition,
       settle,
       landed,
     });
@@ -67,8 +69,8 @@ export class Mailboxes {
   remove(address: Address, entry: MailboxEntry, settle: Write["settle"]): void {
     const tally = tallyOf(address, entry, -1);
     const mutations = [{ key: keyOf(address, entry), change: null }];
-    const tallies = tally === null ? {} : { tallies: [tally] };
-    this.writer.write(address.userId, { mutations, ...tallies, isPatient: true, settle });
+    const tallies = tally === null ? NO_TALLIES : [tally];
+    this.writer.write(address.userId, { mutations, tallies, isPatient: true, settle });
   }
 
   /**

@@ -94,11 +94,19 @@ export function prepareEntry(to: Address, epoch: string, message: StoredMessage)
     change: value,
     expireInMs: collectableAt - message.timestamp + TIMES.expirySlackMs,
   };
-  // The ciphertext of the entry is that of the value: the frame it came in can go.
-  return [
-    { ...message, ciphertext: value.subarray(OFFSET.ciphertext), epoch, idKey: toIdKey(message.id) },
-    mutation,
-  ];
+  // What the entry has in bytes is in the value: the frame that it came in can go.
+  const entry = {
+    id: message.id,
+    idKey: toIdKey(message.id),
+    epoch,
+    from: message.from,
+    messageId: value.subarray(OFFSET.messageId, OFFSET.timestamp),
+    timestamp: message.timestamp,
+    expiresAt: message.expiresAt,
+    transient: message.transient,
+    ciphertext: value.subarray(OFFSET.ciphertext),
+  };
+  return [entry, mutation];
 }
 
 /** How a message that comes or goes is counted; transient ones are not. */

@@ -91,10 +91,10 @@ export class ServerProcess {
     const codec = version === 1 ? v1 : v2;
     const seen: Codec = {
       ...codec,
-      encodeServerMessage(message, sequence) {
+      encodeServerMessage(message, sequence, room) {
         // What is delivered is an entry of a mailbox, of which the wire shows a part.
         if (message.type === "user_message") delivers(sequence, message.message as MailboxEntry);
-        return codec.encodeServerMessage(message, sequence);
+        return codec.encodeServerMessage(message, sequence, room);
       },
     };
     const session = new Session(context, socket, address, seen, null);

@@ -185,7 +185,12 @@ Deno.test("append() writes its companions in the same commit", async () => {
   await using scripted = await ScriptedKv.open();
   await using store = await openStore({ kv: scripted.kv });
   const message = newMessage(store);
-  const addition = { group: "any", bytes: Uint8Array.of(1), newKey: () => ["grows"] };
+  const addition = {
+    group: "any",
+    byteLength: 1,
+    write: (bytes: Uint8Array, offset: number) => bytes.fill(1, offset, offset + 1),
+    newKey: () => ["grows"],
+  };
   const ring = { key: ["rings"], change: Uint8Array.of(2) };
   await settled((settle) => store.mailboxes.append(TO, EPOCH, message, { addition, ring }, settle));
   const [mutations] = scripted.mutations.slice(-1);
