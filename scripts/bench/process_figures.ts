@@ -55,20 +55,42 @@ export interface Processors {
   readonly load: number;
 }
 
-/** Has a process that was started with an inspector collect its garbage, twice: finalizers free more. */
-export async function collectGarbage(target: Target): Promise<void> {
-  if (target.inspector === null) return;
-  const socket = new WebSocket(target.inspector);
+/** How long an inspector may take to answer. */
+const INSPECTOR_MS = 10_000;
+
+/** Asks the inspector of a process for one thing after the other: their results, `undefined` if one did not come. */
+async function inspect(inspector: string, methods: readonly string[]): Promise<unknown[]> {
+  const socket = new WebSocket(inspector);
   await new Promise((resolve, reject) => {
     socket.onopen = resolve;
-    socket.onerror = () => reject(new Error(`no inspector at ${target.inspector}`));
+    socket.onerror = () => reject(new Error(`no inspector at ${inspector}`));
   });
-  for (const id of [1, 2]) {
-    const done = new Promise((resolve) => socket.onmessage = resolve);
-    socket.send(JSON.stringify({ id, method: "HeapProfiler.collectGarbage" }));
-    await Promise.race([done, wait(10_000)]);
+  const results: unknown[] = [];
+  for (const [id, method] of methods.entries()) {
+    const done = new Promise<unknown>((resolve) => {
+      socket.onmessage = ({ data }) => {
+        const answer = JSON.parse(String(data));
+        if (answer.id === id) resolve(answer.result);
+      };
+    });
+    socket.send(JSON.stringify({ id, method }));
+    results.push(await Promise.race([done, wait(INSPECTOR_MS)]));
   }
   socket.close();
+  return results;
+}
+
+/** Has a process that was started with an inspector collect its garbage, twice: finalizers free more. */
+export async function collectGarbage(target: Target): Promise<void> {
+  const method = "HeapProfiler.collectGarbage";
+  if (target.inspector !== null) await inspect(target.inspector, [method, method]);
+}
+
+/** What a process that was started with an inspector keeps in JavaScript's heap: KiB. Collect its garbage before. */
+export async function heapKib({ inspector }: Target): Promise<number> {
+  if (inspector === null) return Number.NaN;
+  const [usage] = await inspect(inspector, ["Runtime.getHeapUsage"]);
+  return (usage as { readonly usedSize: number }).usedSize / 1_024;
 }
 
 /** The resident memory once garbage is collected and what was freed has gone back: KiB. */

@@ -5,7 +5,7 @@
 import { TYPE } from "../../../lib/protocol/mod.ts";
 import { ackOf, makeAck, MessageTemplate, refusalText } from "../envelopes.ts";
 import { connectPeer, forEachOf } from "../peers.ts";
-import { settledKib, wait } from "../process_figures.ts";
+import { heapKib, settledKib, wait } from "../process_figures.ts";
 import { databasePath, type Folder, makeFolder, startServer, type Target } from "../processes.ts";
 import { atMost, figure, type Findings } from "../report.ts";
 import { on, type Scenario } from "../scenario.ts";
@@ -95,7 +95,7 @@ export const churn: Scenario = {
     await fill(folder, { devices: users.map((userId) => ({ userId })) });
     return await on(startServer(folder, true), async (target) => {
       let missed = 0;
-      const looks: { kib: number; entries: Map<string, number> }[] = [];
+      const looks: { kib: number; heap: number; entries: Map<string, number> }[] = [];
       for (let round = 1; round <= rounds; round++) {
         await sendToAll(target, from, users, settings.ciphertextBytes);
         await forEachOf(users, AT_A_TIME, async (user) => {
@@ -103,9 +103,14 @@ export const churn: Scenario = {
         });
         if (round !== BASE_ROUND && round !== rounds) continue;
         const kib = await settledKib(target, settleMs);
+        const heap = await heapKib(target);
         const entries = await countEntries(folder);
-        progress(`B8 round ${round}: ${(kib / 1_024).toFixed(1)} MiB, ${withoutAccepted(entries)} entries`);
-        looks.push({ kib, entries });
+        progress(
+          `B8 round ${round}: ${(kib / 1_024).toFixed(1)} MiB, JavaScript's heap ${
+            (heap / 1_024).toFixed(1)
+          } MiB, ${withoutAccepted(entries)} entries`,
+        );
+        looks.push({ kib, heap, entries });
       }
       const [base, end] = looks;
       if (base === undefined || end === undefined) throw new Error("too few rounds");
@@ -118,6 +123,7 @@ export const churn: Scenario = {
             [end.kib / base.kib],
             atMost(1.05),
           ),
+          figure("JavaScript's heap, the same", "×", [end.heap / base.heap]),
           figure(`database entries, the same, without accepted sends`, "×", [ratio], atMost(1.05)),
           figure("memory at the end, after a collection", "MiB", [end.kib / 1_024]),
           figure("messages that did not come within 10 s", "messages", [missed], atMost(0)),
