@@ -6,29 +6,6 @@
  * @module
  */
 
-/** Makes room for so many bytes, all 0. */
-export type Allocate = (bytes: number) => Uint8Array<ArrayBuffer>;
-
-/** Room for bytes of its own: for what is kept, or handed to somebody who may keep it. */
-export const allocate: Allocate = (bytes) => new Uint8Array(bytes);
-
-/** Bytes from which small pieces are cut: to make one costs the engine some thirty times what it costs to cut it off. */
-const SHEET_BYTES = 32 * 1_024;
-
-/** Makes room for what is soon done with: none of it can be given free while something cut from the same sheet is kept. */
-export function createSheets(): Allocate {
-  let sheet = new Uint8Array(0);
-  let used = 0;
-  return (bytes) => {
-    if (bytes > SHEET_BYTES / 8) return allocate(bytes);
-    if (used + bytes > sheet.length) {
-      sheet = allocate(SHEET_BYTES);
-      used = 0;
-    }
-    return sheet.subarray(used, used += bytes);
-  };
-}
-
 /** Reads two bytes. The caller has seen that they are there. */
 export function readUint16(bytes: Uint8Array, offset: number): number {
   return byteAt(bytes, offset) << 8 | byteAt(bytes, offset + 1);

@@ -3,15 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import {
-  createSheets,
-  readUint16,
-  readUint32,
-  readUint64,
-  writeUint16,
-  writeUint32,
-  writeUint64,
-} from "../lib/bytes.ts";
+import { readUint16, readUint32, readUint64, writeUint16, writeUint32, writeUint64 } from "../lib/bytes.ts";
 import fc from "./support/fast_check.ts";
 
 const offset = fc.nat(5);
@@ -51,18 +43,5 @@ Deno.test("readUint64() tells whatever is too large for a double from what is no
   assert.equal(read(BigInt(Number.MAX_SAFE_INTEGER)), Number.MAX_SAFE_INTEGER);
   fc.assert(fc.property(fc.bigInt(2n ** 53n, 2n ** 64n - 1n), (value) => {
     assert.ok(read(value) > Number.MAX_SAFE_INTEGER);
-  }));
-});
-
-Deno.test("createSheets() cuts pieces that are empty, as long as asked for, and none of another's", () => {
-  const room = createSheets();
-  fc.assert(fc.property(fc.array(fc.nat(6_000), { minLength: 1, maxLength: 40 }), (lengths) => {
-    const pieces = lengths.map((length, i) => {
-      const piece = room(length);
-      assert.equal(piece.length, length);
-      assert.ok(piece.every((byte) => byte === 0));
-      return piece.fill(i + 1);
-    });
-    pieces.forEach((piece, i) => assert.ok(piece.every((byte) => byte === i + 1)));
   }));
 });

@@ -5,11 +5,11 @@
  * about again, which is how one that was revoked is noticed. Whatever is not a clear yes opens nothing.
  * @module
  */
+import { Budget } from "../budget.ts";
 import { createHash } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import { PROVIDER, TOKEN_BYTES_MAX } from "../limits.ts";
 import { logger } from "../log.ts";
-import { AddressRate } from "./address_rate.ts";
 import {
   AuthenticationError,
   AuthenticationUnavailable,
@@ -49,7 +49,7 @@ export class Introspection implements Authenticator {
   readonly #refused: Verdicts<string>;
   readonly #asking = new Map<string, Promise<Identity>>();
   readonly #turns: Turns;
-  readonly #rate: AddressRate;
+  readonly #rate: Budget;
   readonly #authorization: string;
   #loggedAt = Number.NEGATIVE_INFINITY;
   #failures = 0;
@@ -65,7 +65,12 @@ export class Introspection implements Authenticator {
       waitingMax: PROVIDER.questionsWaitingMax,
       waitMs: PROVIDER.turnMs,
     }, clock);
-    this.#rate = new AddressRate(addressQuestions, addressesMax, clock);
+    this.#rate = new Budget(
+      { perSecond: addressQuestions, burst: addressQuestions },
+      "tokens",
+      clock,
+      addressesMax,
+    );
     this.#authorization = basic(options.clientId, options.clientSecret);
   }
 
@@ -73,7 +78,7 @@ export class Introspection implements Authenticator {
     const presented = requireToken(token, TOKEN_BYTES_MAX);
     if (!TOKEN.test(presented)) throw new AuthenticationError("the token is malformed");
     const confirm = () => this.#judge(presented, "confirm", () => true);
-    const identity = await this.#judge(presented, "open", () => this.#rate.take(remoteAddress));
+    const identity = await this.#judge(presented, "open", () => this.#rate.claim(remoteAddress ?? "") === 0);
     return { ...identity, confirm };
   }
 

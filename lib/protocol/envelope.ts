@@ -3,7 +3,7 @@
  * version (1 byte), sequence (4), type (1), payload length (4), payload. Big-endian.
  * @module
  */
-import { type Allocate, allocate, readUint32, writeUint32 } from "../bytes.ts";
+import { readUint32, writeUint32 } from "../bytes.ts";
 import { ProtocolViolation } from "../errors.ts";
 import { CLOSE } from "./close_codes.ts";
 
@@ -67,9 +67,15 @@ export function decodeEnvelope(bytes: Uint8Array, offset: number, version: Versi
   };
 }
 
+/** Makes room for so many bytes, all 0. */
+export type Allocate = (bytes: number) => Uint8Array<ArrayBuffer>;
+
+const allocate: Allocate = (bytes) => new Uint8Array(bytes);
+
 /**
  * Makes an envelope with room for the payload.
  *
+ * @param room where it is made; without it, it has bytes of its own.
  * @returns the whole envelope, the header filled in; the caller writes the payload from `HEADER_BYTES` on.
  */
 export function allocateEnvelope(

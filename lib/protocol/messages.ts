@@ -2,7 +2,6 @@
  * The messages of the protocol as values, the same for every version: what a codec makes of bytes and bytes of.
  * @module
  */
-import type { Allocate } from "../bytes.ts";
 import type {
   Accepted,
   DeviceKeys,
@@ -14,7 +13,7 @@ import type {
   UserDevice,
 } from "../domain.ts";
 import type { DeviceMismatch } from "../errors.ts";
-import type { Version } from "./envelope.ts";
+import type { Allocate, Version } from "./envelope.ts";
 
 /** The type codes of both versions (protocol §3, §4). */
 export const TYPE = {

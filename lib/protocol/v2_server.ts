@@ -3,10 +3,10 @@
  * @module
  */
 import { userIdToBytes } from "../address.ts";
-import { type Allocate, readUint16, readUint32, writeUint16, writeUint32, writeUint64 } from "../bytes.ts";
+import { readUint16, readUint32, writeUint16, writeUint32, writeUint64 } from "../bytes.ts";
 import type { StoredMessage } from "../domain.ts";
 import { RequestError } from "../errors.ts";
-import { allocateEnvelope, encodeEnvelope, HEADER_BYTES } from "./envelope.ts";
+import { type Allocate, allocateEnvelope, encodeEnvelope, HEADER_BYTES } from "./envelope.ts";
 import { type ServerMessage, TYPE } from "./messages.ts";
 import {
   decodePreKey,

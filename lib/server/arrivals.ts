@@ -7,7 +7,7 @@
 import { type Address, addressKey } from "../address.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { Budget } from "../service/mod.ts";
+import { Budget } from "../budget.ts";
 import { Refusal } from "./refusal.ts";
 
 /** Those who are refused at the same moment come again at different ones, within so many seconds more. */

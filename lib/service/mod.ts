@@ -25,7 +25,6 @@ import { unregister } from "./unregister.ts";
 export { type Core, createCore } from "./core.ts";
 export type { Listener } from "./doorbell.ts";
 export { Maintenance } from "./maintenance.ts";
-export { Budget } from "./rate_limits.ts";
 export type { LostReport, MailboxEntry } from "../store/mod.ts";
 export type { OwnDevice } from "./own_device.ts";
 export type { Receiver } from "./receive.ts";

@@ -6,7 +6,6 @@
  * Invariant: while more than the bound waits, nothing is added but refusals; after half a minute the peer is given up.
  * @module
  */
-import { createSheets } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
 import { ERRORS, type RequestError } from "../errors.ts";
 import { QUEUES, TIMES } from "../limits.ts";
@@ -18,6 +17,7 @@ import {
   SERVER_SEQUENCE_MIN,
   type ServerMessage,
 } from "../protocol/mod.ts";
+import { createSheets } from "./sheets.ts";
 import type { Socket } from "./socket.ts";
 
 /** The most that is gathered into one WebSocket message: larger ones gain nothing more. */

@@ -1,9 +1,8 @@
 /**
- * Tests of the bounds on questions: turns, rates by address, and verdicts that are kept.
+ * Tests of the bounds on questions: turns, and verdicts that are kept.
  * @module
  */
 import assert from "node:assert/strict";
-import { AddressRate } from "../../lib/identity/address_rate.ts";
 import { Turns } from "../../lib/identity/turns.ts";
 import { Verdicts } from "../../lib/identity/verdicts.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -51,21 +50,6 @@ Deno.test("take() gives up when it takes too long, and at once when too many wai
   turns.giveBack("open");
   turns.giveBack("open");
   assert.equal(turns.taken, 0);
-});
-
-Deno.test("AddressRate counts each address for itself, fills up again, and forgets the one that was idle longest", () => {
-  const clock = new ManualClock();
-  const rate = new AddressRate(2, 3, clock);
-  const taken = (address: string | null) => [rate.take(address), rate.take(address), rate.take(address)];
-  assert.deepEqual(taken("192.0.2.1"), [true, true, false]);
-  assert.deepEqual(taken("192.0.2.2"), [true, true, false]);
-  assert.deepEqual(taken(null), [true, true, false]);
-  clock.advance(500);
-  assert.deepEqual(taken("192.0.2.1"), [true, false, false]);
-  clock.advance(3_600_000);
-  assert.deepEqual(taken("192.0.2.1"), [true, true, false]);
-  for (let i = 0; i < 100; i++) rate.take(`198.51.100.${i}`);
-  assert.equal(rate.size, 3);
 });
 
 Deno.test("Verdicts are kept for their time, and no more of them than the bound", () => {

@@ -4,10 +4,11 @@
  */
 import assert from "node:assert/strict";
 import fc from "../support/fast_check.ts";
+import { Budget } from "../../lib/budget.ts";
 import { loadConfig } from "../../lib/config.ts";
 import { RequestError } from "../../lib/errors.ts";
 import { QUEUES } from "../../lib/limits.ts";
-import { Budget, createRateLimits } from "../../lib/service/rate_limits.ts";
+import { createRateLimits } from "../../lib/service/rate_limits.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
 /** How long a taker is told to wait; 0 if it got what it wanted. */
