@@ -82,6 +82,10 @@ export const QUEUES = {
   windowMessagesMax: 256,
   /** Bytes delivered to one connection and not acknowledged. */
   windowBytesMax: 1 * MIB,
+  /** Reads that connections make of their own device and mailbox, under way at a time in a process … */
+  ownReadsMax: 64,
+  /** … and those that wait for their turn: a few for each connection. */
+  ownReadsWaitingMax: 200_000,
   /** Users whose device list is cached. */
   deviceListsMax: 20_000,
   /** Mailboxes whose depth is known. */

@@ -12,6 +12,7 @@ import { Serial } from "../serial.ts";
 import { type DeviceList, type Store, unavailable } from "../store/mod.ts";
 import { Depths } from "./depth.ts";
 import { Doorbell } from "./doorbell.ts";
+import { InTurn } from "./in_turn.ts";
 import { createRateLimits, type RateLimits } from "./rate_limits.ts";
 import { SharedReads } from "./shared_reads.ts";
 
@@ -26,6 +27,8 @@ export interface Core {
   readonly depths: Depths;
   /** Device lists as they are now, for requests that somebody may make by the hundred. */
   readonly lists: SharedReads<DeviceList>;
+  /** What connections read of their own device and mailbox. */
+  readonly ownReads: InTurn;
   /** Changes of one device's registration and pool, one at a time. */
   readonly serial: Serial;
 }
@@ -47,6 +50,7 @@ export function createCore(config: Config, clock: Clock, metrics: Metrics, store
     doorbell: new Doorbell(store.sessions, clock),
     depths: new Depths(config, store, clock),
     lists: new SharedReads((userId) => store.devices.readList(userId)),
+    ownReads: new InTurn(clock, unavailable),
     serial: new Serial(clock, TIMES.storageDeadlineMs, SERIAL_WAITING_MAX),
   };
 }

@@ -6,7 +6,7 @@ import type { Address } from "../address.ts";
 import { sleep } from "../clock.ts";
 import { DELIVERY, TIMES } from "../limits.ts";
 import { logger } from "../log.ts";
-import type { LostReport, MailboxEntry, Page } from "../store/mod.ts";
+import { type LostReport, type MailboxEntry, type Page, unavailable } from "../store/mod.ts";
 import type { Core } from "./core.ts";
 import type { Listener, Presence } from "./doorbell.ts";
 import { type OwnDevice, readOwnDevice } from "./own_device.ts";
@@ -59,7 +59,7 @@ export class Receiver {
    * @throws {RequestError} `unavailable`.
    */
   readOwnDevice(): Promise<OwnDevice | null> {
-    return readOwnDevice(this.core, this.address);
+    return this.#inTurn(() => readOwnDevice(this.core, this.address));
   }
 
   /** The same, tried again until storage answers or the place is given up. */
@@ -68,6 +68,7 @@ export class Receiver {
       try {
         return await this.readOwnDevice();
       } catch (error) {
+        if (this.hasLeft) break;
         log.warn("a mailbox can't be opened yet: {reason}", { reason: String(error) });
         await sleep(this.core.clock, RETRY_MS * (0.5 + Math.random()));
       }
@@ -95,7 +96,7 @@ export class Receiver {
    * @param from the message to begin with; `null` is the head.
    * @throws {RequestError} `unavailable`.
    */
-  async read(
+  read(
     epoch: string,
     limit: number,
     isUnderWay: (entry: MailboxEntry) => boolean,
@@ -103,28 +104,30 @@ export class Receiver {
     looksForAside = false,
     from: Uint8Array | null = null,
   ): Promise<Page> {
-    const { acknowledged } = this.#presence;
-    const now = this.core.clock.now();
-    acknowledged.readBegins();
-    try {
-      // At the head there may be as many again that are being deleted.
-      const rows = from === null ? limit + Math.min(acknowledged.size, limit) : limit;
-      return await this.core.store.mailboxes.page(
-        this.address,
-        epoch,
-        rows,
-        (entry) => {
-          if (isUnderWay(entry) || acknowledged.has(entry.idKey)) return true;
-          if (entry.expiresAt > now) return wants(entry);
-          this.#removal.expired(entry);
-          return true;
-        },
-        looksForAside,
-        from,
-      );
-    } finally {
-      acknowledged.readEnds();
-    }
+    return this.#inTurn(async () => {
+      const { acknowledged } = this.#presence;
+      const now = this.core.clock.now();
+      acknowledged.readBegins();
+      try {
+        // At the head there may be as many again that are being deleted.
+        const rows = from === null ? limit + Math.min(acknowledged.size, limit) : limit;
+        return await this.core.store.mailboxes.page(
+          this.address,
+          epoch,
+          rows,
+          (entry) => {
+            if (isUnderWay(entry) || acknowledged.has(entry.idKey)) return true;
+            if (entry.expiresAt > now) return wants(entry);
+            this.#removal.expired(entry);
+            return true;
+          },
+          looksForAside,
+          from,
+        );
+      } finally {
+        acknowledged.readEnds();
+      }
+    });
   }
 
   /**
@@ -132,21 +135,23 @@ export class Receiver {
    *
    * @throws {RequestError} `unavailable`.
    */
-  async readAside(epoch: string): Promise<MailboxEntry[]> {
-    const { acknowledged } = this.#presence;
-    acknowledged.readBegins();
-    try {
-      const entries = await this.core.store.setAside.read(this.address, epoch, DELIVERY.asideMessagesMax);
-      const now = this.core.clock.now();
-      return entries.filter((entry) => {
-        if (acknowledged.has(entry.idKey)) return false;
-        if (entry.expiresAt > now) return true;
-        this.#removal.expired(entry);
-        return false;
-      });
-    } finally {
-      acknowledged.readEnds();
-    }
+  readAside(epoch: string): Promise<MailboxEntry[]> {
+    return this.#inTurn(async () => {
+      const { acknowledged } = this.#presence;
+      acknowledged.readBegins();
+      try {
+        const entries = await this.core.store.setAside.read(this.address, epoch, DELIVERY.asideMessagesMax);
+        const now = this.core.clock.now();
+        return entries.filter((entry) => {
+          if (acknowledged.has(entry.idKey)) return false;
+          if (entry.expiresAt > now) return true;
+          this.#removal.expired(entry);
+          return false;
+        });
+      } finally {
+        acknowledged.readEnds();
+      }
+    });
   }
 
   /**
@@ -203,12 +208,17 @@ export class Receiver {
   async readLost(epoch: string): Promise<{ lost: number; report: LostReport }> {
     // What was lost, or told, a moment ago may still be on its way to storage.
     await this.core.store.writer.flushed(this.address.userId);
-    return await this.core.store.waiting.read(this.address, epoch);
+    return await this.#inTurn(() => this.core.store.waiting.read(this.address, epoch));
   }
 
   /** The owner knows of what was lost. */
   clearLost(epoch: string, report: LostReport): void {
     this.core.store.waiting.clear(this.address, epoch, report);
+  }
+
+  /** Reads when it is this connection's turn, if it is still there by then. */
+  #inTurn<T>(read: () => Promise<T>): Promise<T> {
+    return this.core.ownReads.run(() => this.#hasLeft ? Promise.reject(unavailable()) : read());
   }
 
   /** Where other processes may be: claims the address in storage and listens there, for as long as the place is kept. */
