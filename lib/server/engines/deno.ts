@@ -8,18 +8,21 @@ import type { Engine, EngineOptions, Serve } from "../engine.ts";
 import { listenError, readCertificate } from "../listen_error.ts";
 import { Listener } from "../listener.ts";
 import { Refusal } from "../refusal.ts";
-import { upgrade } from "./deno_socket.ts";
+import { type DenoSocket, upgrade } from "./deno_socket.ts";
 
 /** See `Listen`. */
 export function listenDeno(config: Config, serve: Serve, { stopped, lost }: EngineOptions): Promise<Engine> {
   const idleTimeoutSeconds = Math.ceil(config.idlePingMs / 1_000);
+  const sockets = new Set<DenoSocket>();
+  const giveAllUp = () => sockets.forEach((socket) => socket.giveUp());
+  stopped.addEventListener("abort", giveAllUp, { once: true });
   const handler = (request: Request, { remoteAddr }: Deno.ServeHandlerInfo): Promise<Response> => {
     const { signal } = request; // asked for at once: it tells of nothing that happened before
     const remoteHost = "hostname" in remoteAddr ? remoteAddr.hostname : null;
     return serve(request, remoteHost, (subprotocol, connected) => {
       // An upgrade for a client that has gone never ends, and keeps its file descriptor.
       if (signal.aborted) throw new Refusal("disconnected", "the client has gone");
-      return upgrade(request, { subprotocol, idleTimeoutSeconds, stopped }, connected);
+      return upgrade(request, { subprotocol, idleTimeoutSeconds }, connected, sockets);
     });
   };
   return Promise.resolve().then(() => {

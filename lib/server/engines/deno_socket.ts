@@ -14,9 +14,24 @@ const log = logger("server");
 /** How long a handshake may take to end: then its place is given up. */
 const HANDSHAKE_MS = 5_000;
 
-class DenoSocket implements Socket {
-  /** @param closing told when the closing handshake has begun from this side. */
-  constructor(private readonly webSocket: WebSocket, private readonly closing: () => void) {}
+/** One connection, from its handshake on: one object, since there may be very many. */
+export class DenoSocket implements Socket, EventListenerObject {
+  #session: Session | null = null;
+  #hasEnded = false;
+  #patience: ReturnType<typeof setTimeout> | null = null;
+
+  /** @param all where it is from now until it is over. */
+  constructor(
+    private readonly webSocket: WebSocket,
+    private readonly connected: Connected,
+    private readonly all: Set<DenoSocket>,
+  ) {
+    all.add(this);
+    webSocket.binaryType = "arraybuffer";
+    webSocket.addEventListener("open", this, { once: true });
+    for (const type of ["message", "close", "error"]) webSocket.addEventListener(type, this);
+    this.#beginToWait(HANDSHAKE_MS);
+  }
 
   get bufferedAmount(): number {
     return this.webSocket.readyState === WebSocket.OPEN ? this.webSocket.bufferedAmount : 0;
@@ -29,69 +44,83 @@ class DenoSocket implements Socket {
   close(code: number, reason: string): void {
     if (this.webSocket.readyState !== WebSocket.OPEN) return;
     this.webSocket.close(code, cutReason(reason));
-    this.closing();
+    this.#beginToWait(CLOSE_MS);
   }
 
   /** Deno reads on all the same. */
   pause(): void {}
 
   resume(): void {}
+
+  /** Takes whatever Deno reports. */
+  handleEvent(event: Event): void {
+    try {
+      if (event instanceof MessageEvent) this.#receive(event.data);
+      else if (event instanceof CloseEvent) this.#end(event.code);
+      else if (event.type === "open") this.#open();
+      else {
+        event.preventDefault();
+        if (this.webSocket.readyState === WebSocket.CLOSED) this.#end(ABNORMAL);
+      }
+    } catch (error) {
+      this.#incident(error);
+    }
+  }
+
+  /** Does without the peer from here on. */
+  giveUp(): void {
+    try {
+      this.#end(ABNORMAL);
+    } catch (error) {
+      this.#incident(error);
+    }
+  }
+
+  #open(): void {
+    if (this.#hasEnded) return this.webSocket.close(CLOSE.goingAway);
+    this.#waitNoMore();
+    this.#session = this.connected.opened(this);
+  }
+
+  #receive(data: unknown): void {
+    this.#session?.receive(data instanceof ArrayBuffer ? new Uint8Array(data) : String(data));
+  }
+
+  #end(code: number): void {
+    if (this.#hasEnded) return; // an idle timeout reports twice
+    this.#hasEnded = true;
+    this.#waitNoMore();
+    this.all.delete(this);
+    this.#session?.closed(code === 0 ? ABNORMAL : countedCode(code));
+    this.connected.ended(this.#session);
+  }
+
+  /** Deno waits for ever for a peer that is gone, be it in the handshake or after a close. */
+  #beginToWait(forMs: number): void {
+    this.#patience = setTimeout(() => this.giveUp(), forMs);
+  }
+
+  #waitNoMore(): void {
+    if (this.#patience !== null) clearTimeout(this.#patience);
+    this.#patience = null;
+  }
+
+  #incident(error: unknown): void {
+    log.error("incident: a socket handler failed: {reason}", { reason: String(error) });
+    this.webSocket.close(CLOSE.internalError);
+  }
 }
 
 /** Upgrades a request that has been admitted. */
 export function upgrade(
   request: Request,
-  options: {
-    readonly subprotocol: string | null;
-    readonly idleTimeoutSeconds: number;
-    readonly stopped: AbortSignal;
-  },
+  options: { readonly subprotocol: string | null; readonly idleTimeoutSeconds: number },
   connected: Connected,
+  sockets: Set<DenoSocket>,
 ): Response {
-  const { socket: webSocket, response } = Deno.upgradeWebSocket(request, {
-    idleTimeout: options.idleTimeoutSeconds,
-  });
+  const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: options.idleTimeoutSeconds });
   // The option of the call compares the client's list byte by byte, and misses what has no space after its comma.
   if (options.subprotocol !== null) response.headers.set("sec-websocket-protocol", options.subprotocol);
-  webSocket.binaryType = "arraybuffer";
-  let session: Session | null = null;
-  let hasEnded = false;
-  const guarded = (what: () => void) => {
-    try {
-      what();
-    } catch (error) {
-      log.error("incident: a socket handler failed: {reason}", { reason: String(error) });
-      webSocket.close(CLOSE.internalError);
-    }
-  };
-  const end = (code: number) =>
-    guarded(() => {
-      if (hasEnded) return; // an idle timeout reports twice
-      hasEnded = true;
-      clearTimeout(patience);
-      options.stopped.removeEventListener("abort", giveUp);
-      session?.closed(code === 0 ? ABNORMAL : countedCode(code));
-      connected.ended(session);
-    });
-  // Deno waits for ever for a peer that is gone, be it in the handshake or after a close.
-  const giveUp = () => end(ABNORMAL);
-  let patience = setTimeout(giveUp, HANDSHAKE_MS);
-  const closing = () => {
-    patience = setTimeout(giveUp, CLOSE_MS);
-  };
-  options.stopped.addEventListener("abort", giveUp, { once: true });
-  webSocket.onopen = () =>
-    guarded(() => {
-      if (hasEnded) return webSocket.close(CLOSE.goingAway);
-      clearTimeout(patience);
-      session = connected.opened(new DenoSocket(webSocket, closing));
-    });
-  webSocket.onmessage = ({ data }: MessageEvent<unknown>) =>
-    guarded(() => session?.receive(data instanceof ArrayBuffer ? new Uint8Array(data) : String(data)));
-  webSocket.onclose = ({ code }) => end(code);
-  webSocket.onerror = (event) => {
-    event.preventDefault();
-    if (webSocket.readyState === WebSocket.CLOSED) end(ABNORMAL);
-  };
+  new DenoSocket(socket, connected, sockets);
   return response;
 }
