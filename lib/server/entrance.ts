@@ -85,7 +85,8 @@ export class Entrance {
     const origin = asked.headers.get("origin");
     this.#requireServing();
     const identity = await this.#admission.admit(offer, origin, remote);
-    const ended = () => this.#admission.release(offer.address, remote);
+    const { address } = offer; // not the token, which nobody needs any more
+    const ended = () => this.#admission.release(address, remote);
     try {
       this.#requireServing(); // it may have begun to stop while the token was verified
       return upgrade(offer.subprotocol, this.inside.connected(offer, identity, ended));
