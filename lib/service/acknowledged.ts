@@ -9,25 +9,28 @@ import { TIMES } from "../limits.ts";
 
 /** Ids that must not be delivered again, of one address. */
 export class Acknowledged {
-  /** Until when each is remembered, by the monotonic clock; infinite while its deletion is under way. */
-  readonly #until = new Map<string, number>();
+  /**
+   * Until when each is remembered, by the monotonic clock; infinite while its deletion is under way. `null` if there are
+   * none: so it is for most addresses.
+   */
+  #until: Map<string, number> | null = null;
   #reads = 0;
 
   constructor(private readonly clock: Clock) {}
 
   /** How many are remembered. */
   get size(): number {
-    return this.#until.size;
+    return this.#until?.size ?? 0;
   }
 
   /** Whether the message was acknowledged. */
   has(idKey: string): boolean {
-    return this.#until.has(idKey);
+    return this.#until?.has(idKey) ?? false;
   }
 
   /** Remembers a message from its acknowledgement on. */
   add(idKey: string): void {
-    this.#until.set(idKey, Number.POSITIVE_INFINITY);
+    (this.#until ??= new Map()).set(idKey, Number.POSITIVE_INFINITY);
   }
 
   /**
@@ -36,8 +39,8 @@ export class Acknowledged {
    * @param mayComeAgain whether it could still be handed over, since the commit that stored it may not be known yet.
    */
   deleted(idKey: string, mayComeAgain: boolean): void {
-    if (this.#reads === 0 && !mayComeAgain) this.#until.delete(idKey);
-    else this.#until.set(idKey, this.clock.monotonic() + TIMES.acknowledgedMs);
+    if (this.#reads === 0 && !mayComeAgain) this.#until?.delete(idKey);
+    else (this.#until ??= new Map()).set(idKey, this.clock.monotonic() + TIMES.acknowledgedMs);
   }
 
   /** A read of the mailbox begins: until it ends, deletions may not show in it. It ends within its deadline. */
@@ -52,7 +55,9 @@ export class Acknowledged {
 
   /** Forgets what can't come again. Call it now and then. */
   sweep(): void {
+    if (this.#until === null) return;
     const now = this.clock.monotonic();
     for (const [idKey, until] of this.#until) if (until < now) this.#until.delete(idKey);
+    if (this.#until.size === 0) this.#until = null;
   }
 }

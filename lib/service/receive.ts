@@ -21,8 +21,8 @@ const RETRY_MS = 1_000;
 export class Receiver {
   readonly #presence: Presence;
   readonly #removal: Removal;
-  /** Tells this connection from others in the session record. */
-  readonly #connectionId = crypto.getRandomValues(new Uint8Array(16));
+  /** Tells this connection from others in the session record; `null` where there is none. */
+  readonly #connectionId: Uint8Array | null;
   #hasLeft = false;
   #left: AbortController | null = null;
   #renewAt: number;
@@ -36,7 +36,9 @@ export class Receiver {
     this.#presence = core.doorbell.enter(address, listener);
     this.#removal = new Removal(core, address, this.#presence.acknowledged);
     this.#renewAt = core.clock.monotonic() + TIMES.sessionRenewMs;
-    void this.#listen();
+    // Where nobody else can be, there is no session record.
+    this.#connectionId = core.store.sessions.isShared ? crypto.getRandomValues(new Uint8Array(16)) : null;
+    if (this.#connectionId !== null) void this.#listen(this.#connectionId);
   }
 
   /** Whether the place was given up. */
@@ -49,8 +51,8 @@ export class Receiver {
     if (this.#hasLeft || now < this.#renewAt) return;
     this.#renewAt = now + TIMES.sessionRenewMs;
     void this.readOwnDevice().catch(() => {});
-    const { sessions } = this.core.store;
-    if (sessions.isShared) void sessions.claim(this.address, this.#connectionId).catch(() => {});
+    if (this.#connectionId === null) return;
+    void this.core.store.sessions.claim(this.address, this.#connectionId).catch(() => {});
   }
 
   /**
@@ -221,18 +223,17 @@ export class Receiver {
     return this.core.ownReads.run(() => this.#hasLeft ? Promise.reject(unavailable()) : read());
   }
 
-  /** Where other processes may be: claims the address in storage and listens there, for as long as the place is kept. */
-  async #listen(): Promise<void> {
+  /** Claims the address in storage and listens there, for as long as the place is kept. */
+  async #listen(connectionId: Uint8Array): Promise<void> {
     const { store: { sessions }, clock } = this.core;
-    if (!sessions.isShared) return;
     const { signal } = this.#left = new AbortController();
     while (!signal.aborted) {
       try {
-        const version = await sessions.claim(this.address, this.#connectionId, signal);
+        const version = await sessions.claim(this.address, connectionId, signal);
         if (signal.aborted) return;
         // What another process stored before this was handed to the connection before this one, or rang its bell.
         this.listener.woken();
-        await sessions.watch(this.address, this.#connectionId, version, signal, this.listener);
+        await sessions.watch(this.address, connectionId, version, signal, this.listener);
       } catch (error) {
         log.warn("an address can't be claimed yet: {reason}", { reason: String(error) });
         await sleep(clock, RETRY_MS * (0.5 + Math.random()));

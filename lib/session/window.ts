@@ -20,9 +20,10 @@ export class Window {
   /** In the order of their delivery. */
   readonly #places = new Map<number, UnderWay>();
   #bytes = 0;
-  readonly #refused = new Map<number, UnderWay>();
+  /** These two are mostly empty: `null` until there is something in them. */
+  #refused: Map<number, UnderWay> | null = null;
   #refusedBytes = 0;
-  readonly #aside = new Map<number, UnderWay>();
+  #aside: Map<number, UnderWay> | null = null;
   readonly #ids = new Set<string>();
   /** The highest sequence that was acknowledged, of messages that were in their order. */
   #acknowledgedUpTo = 0;
@@ -54,7 +55,9 @@ export class Window {
 
   /** Forgets everything. */
   clear(): void {
-    for (const messages of [this.#places, this.#refused, this.#aside]) messages.clear();
+    this.#places.clear();
+    this.#refused = null;
+    this.#aside = null;
     this.#ids.clear();
     this.#bytes = 0;
     this.#refusedBytes = 0;
@@ -63,7 +66,7 @@ export class Window {
   /** A message was delivered. */
   add(sequence: number, entry: MailboxEntry, wasRead: boolean): void {
     this.#ids.add(entry.idKey);
-    if (entry.isAside) return void this.#aside.set(sequence, { entry, wasRead });
+    if (entry.isAside) return void (this.#aside ??= new Map()).set(sequence, { entry, wasRead });
     this.#places.set(sequence, { entry, wasRead });
     this.#bytes += entry.ciphertext.length;
   }
@@ -71,13 +74,13 @@ export class Window {
   /** Takes out the message that is acknowledged; `undefined` if the sequence names none. */
   acknowledge(sequence: number): UnderWay | undefined {
     const inPlace = this.#places.get(sequence);
-    const underWay = inPlace ?? this.#refused.get(sequence) ?? this.#aside.get(sequence);
+    const underWay = inPlace ?? this.#refused?.get(sequence) ?? this.#aside?.get(sequence);
     if (underWay === undefined) return undefined;
     const { entry } = underWay;
     this.#ids.delete(entry.idKey);
     if (this.#places.delete(sequence)) this.#bytes -= entry.ciphertext.length;
-    else if (this.#refused.delete(sequence)) this.#refusedBytes -= entry.ciphertext.length;
-    else this.#aside.delete(sequence);
+    else if (this.#refused?.delete(sequence)) this.#refusedBytes -= entry.ciphertext.length;
+    else this.#aside?.delete(sequence);
     if (!entry.isAside && sequence > this.#acknowledgedUpTo) this.#acknowledgedUpTo = sequence;
     return underWay;
   }
@@ -88,6 +91,7 @@ export class Window {
     if (underWay === undefined) return;
     const bytes = underWay.entry.ciphertext.length;
     const { refusedMessagesMax, refusedBytesMax } = DELIVERY;
+    this.#refused ??= new Map();
     if (this.#refused.size >= refusedMessagesMax || this.#refusedBytes + bytes > refusedBytesMax) return;
     this.#places.delete(sequence);
     this.#bytes -= bytes;
@@ -102,8 +106,8 @@ export class Window {
   get notDealtWith(): MailboxEntry | null {
     const [first] = this.#places;
     let oldest = first?.[0] ?? Number.POSITIVE_INFINITY;
-    for (const sequence of this.#refused.keys()) oldest = Math.min(oldest, sequence);
-    const refused = this.#refused.get(oldest);
+    for (const sequence of this.#refused?.keys() ?? []) oldest = Math.min(oldest, sequence);
+    const refused = this.#refused?.get(oldest);
     if (refused !== undefined) return refused.entry;
     return first !== undefined && oldest < this.#acknowledgedUpTo ? first[1].entry : null;
   }
