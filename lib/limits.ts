@@ -72,6 +72,8 @@ export const QUEUES = {
   laneBytesMax: 64 * MIB,
   /** Requests of one connection that are not answered yet: from here on no more are read, where the engine can … */
   unansweredBrake: 256,
+  /** … or from so many bytes of them on … */
+  unansweredBrakeBytes: 2 * MIB,
   /** … above this they are refused … */
   unansweredMax: 512,
   /** … and above this the connection is closed. */

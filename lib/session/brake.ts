@@ -7,21 +7,37 @@
 import { QUEUES } from "../limits.ts";
 import type { Socket } from "./socket.ts";
 
-/** The brake of one connection. */
+/** The brake of one connection, which counts what is not answered. */
 export class Brake {
+  #requests = 0;
+  #bytes = 0;
   #isOn = false;
   #isDone = false;
 
   constructor(private readonly socket: Pick<Socket, "pause" | "resume">) {}
 
-  /** To be told of every change in how many requests are not answered yet. */
-  weigh(unanswered: number): void {
-    if (this.#isOn) {
-      if (unanswered <= QUEUES.unansweredBrake / 2) this.#letGo();
-    } else if (unanswered >= QUEUES.unansweredBrake && !this.#isDone) {
-      this.#isOn = true;
-      this.socket.pause();
-    }
+  /** Requests that are not answered yet. */
+  get requests(): number {
+    return this.#requests;
+  }
+
+  /** A request came, with so many bytes of payload. */
+  add(bytes: number): void {
+    this.#requests++;
+    this.#bytes += bytes;
+    const { unansweredBrake, unansweredBrakeBytes } = QUEUES;
+    const isMuch = this.#requests >= unansweredBrake || this.#bytes >= unansweredBrakeBytes;
+    if (!isMuch || this.#isOn || this.#isDone) return;
+    this.#isOn = true;
+    this.socket.pause();
+  }
+
+  /** One was answered, or will not be. */
+  remove(bytes: number): void {
+    this.#requests--;
+    this.#bytes -= bytes;
+    const { unansweredBrake, unansweredBrakeBytes } = QUEUES;
+    if (this.#requests <= unansweredBrake / 2 && this.#bytes <= unansweredBrakeBytes / 2) this.#letGo();
   }
 
   /** Lets the peer send for good: nothing more is taken from it but what it acknowledges. */

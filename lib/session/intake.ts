@@ -32,7 +32,6 @@ export class Intake {
   #isBusy = true;
   #hasStarted = false;
   #isStopped = false;
-  #unanswered = 0;
   /** Requests refused since fewer than the bound were under way: a client that goes on all the same is flooding. */
   #refusedInARow = 0;
 
@@ -53,7 +52,7 @@ export class Intake {
 
   /** Whether every request that was taken up has been answered. */
   get isAnswered(): boolean {
-    return this.#unanswered === 0;
+    return this.#brake.requests === 0;
   }
 
   /** Requests are taken up from here on; what came before waits until then. Once only. */
@@ -66,7 +65,7 @@ export class Intake {
   /** Takes nothing more up. What is under way is still answered. */
   stop(): void {
     this.#isStopped = true;
-    this.#unanswered -= this.#waiting.length;
+    for (const { payload } of this.#waiting) this.#brake.remove(payload.length);
     this.#waiting.length = 0;
     this.#brake.end();
   }
@@ -78,19 +77,21 @@ export class Intake {
    */
   take(envelope: Envelope): void {
     if (this.#isStopped) return;
-    this.#brake.weigh(++this.#unanswered);
+    const bytes = envelope.payload.length;
+    this.#brake.add(bytes);
+    const unanswered = this.#brake.requests;
     // An Ack or an Error of a client asks for nothing, and waits for nothing; only what is wrong with it is answered.
     const asksNothing = isNoRequest(envelope.type);
-    if (this.outbox.isCongested || (this.#unanswered > QUEUES.unansweredMax && !asksNothing)) {
+    if (this.outbox.isCongested || (unanswered > QUEUES.unansweredMax && !asksNothing)) {
       this.#refusedInARow++;
-      if (this.#unanswered - 1 + this.#refusedInARow > QUEUES.unansweredCloseMax) {
-        this.#unanswered--;
+      if (unanswered - 1 + this.#refusedInARow > QUEUES.unansweredCloseMax) {
+        this.#brake.remove(bytes);
         throw new ProtocolViolation(
           CLOSE.flooding,
           `more than ${QUEUES.unansweredCloseMax} unanswered requests`,
         );
       }
-      const reply = this.#reply(envelope.sequence, envelope.payload.length);
+      const reply = this.#reply(envelope.sequence, bytes);
       return asksNothing ? reply.send() : reply.fail(rateLimited("requests under way", BUSY_RETRY_MS));
     }
     if (asksNothing) return this.#carryOut(envelope);
@@ -133,17 +134,15 @@ export class Intake {
   }
 
   #reply(sequence: number, bytes: number): Reply {
-    return new IntakeReply(this.outbox, this.patience, this.#answered, sequence, bytes);
+    return new IntakeReply(this.outbox, this.patience, this.#brake, sequence, bytes);
   }
-
-  readonly #answered = (): void => this.#brake.weigh(--this.#unanswered);
 }
 
 class IntakeReply implements Reply {
   constructor(
     private readonly outbox: Outbox,
     private readonly patience: Patience,
-    private readonly answered: () => void,
+    private readonly brake: Brake,
     private readonly sequence: number,
     private readonly bytes: number,
   ) {}
@@ -153,12 +152,12 @@ class IntakeReply implements Reply {
   }
 
   send(...messages: ServerMessage[]): void {
-    this.answered();
+    this.brake.remove(this.bytes);
     for (const message of messages) this.outbox.answer(this.sequence, message);
   }
 
   fail(error: unknown): void {
-    this.answered();
+    this.brake.remove(this.bytes);
     const refusal = error instanceof RequestError ? error : incident(error);
     this.outbox.refuse(this.sequence, refusal);
     this.patience.refused(refusal.error, this.bytes);

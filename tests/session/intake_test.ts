@@ -213,6 +213,23 @@ Deno.test("take() stops reading from a peer that waits for many answers, until h
   assert.equal(opened.socket.isPaused, false);
 });
 
+Deno.test("take() stops reading from a peer whose requests are large, until half of their bytes are answered", async () => {
+  const opened = new Opened();
+  opened.holdsOrder = true;
+  const text = "x".repeat(QUEUES.unansweredBrakeBytes / 16);
+  for (let n = 1; n <= 16; n++) {
+    assert.equal(opened.socket.isPaused, false);
+    opened.send(text);
+  }
+  assert.equal(opened.socket.isPaused, true);
+  for (let answered = 1; answered <= 9; answered++) {
+    assert.equal(opened.socket.isPaused, true);
+    opened.underWay.shift()?.();
+    await turn();
+  }
+  assert.equal(opened.socket.isPaused, false);
+});
+
 Deno.test("stop() reads again, for acknowledgements, and for good", async () => {
   const opened = new Opened();
   opened.fill(QUEUES.unansweredBrake + 100);
