@@ -5,7 +5,7 @@
 import type { Address } from "../address.ts";
 import { sleep } from "../clock.ts";
 import { RequestError } from "../errors.ts";
-import { type MailboxEntry, unavailable } from "../store/mod.ts";
+import type { MailboxEntry } from "../store/mod.ts";
 import type { Acknowledged } from "./acknowledged.ts";
 import type { Core } from "./core.ts";
 
@@ -32,10 +32,7 @@ export class Removal {
    */
   acknowledged(entry: MailboxEntry, mayComeAgain: boolean): void {
     const settle = this.#begin(entry, mayComeAgain, false);
-    if (settle === null) return;
-    // One that was moved, or may be at this moment, is looked for; all others are where they were.
-    if (entry.isAside || entry.isCounted) void this.#removeMoved(entry, settle);
-    else this.core.store.mailboxes.remove(this.address, entry, settle);
+    if (settle !== null) this.core.store.mailboxes.remove(this.address, entry, settle);
   }
 
   /** The message has expired undelivered. */
@@ -59,15 +56,6 @@ export class Removal {
       // Storage swallowed it: until it is back, the message is only remembered.
       void this.#removeAgain(entry, isExpired).then(done);
     };
-  }
-
-  async #removeMoved(entry: MailboxEntry, settle: Settle): Promise<void> {
-    try {
-      await this.core.store.setAside.remove(this.address, entry, false);
-    } catch (error) {
-      return settle(error instanceof RequestError ? error : unavailable());
-    }
-    settle(null);
   }
 
   async #removeAgain(entry: MailboxEntry, isExpired: boolean): Promise<boolean> {

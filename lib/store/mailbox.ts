@@ -7,7 +7,7 @@ import type { StoredMessage } from "../domain.ts";
 import type { Database, Entry } from "./database.ts";
 import { readAttempts } from "./attempts.ts";
 import type { Addition } from "./growing.ts";
-import { asideKey, asidePrefix, inboxKey, inboxPrefix } from "./keys.ts";
+import { asideKey, asidePrefix, attemptsKey, inboxKey, inboxPrefix } from "./keys.ts";
 import { decodeEntry, type MailboxEntry, prepareEntry, tallyOf, toIdKey } from "./mailbox_entry.ts";
 import { bucketOf, lostTally, type Tally, waitingTally } from "./tally.ts";
 import type { Mutation, Write, Writer } from "./writer.ts";
@@ -65,10 +65,13 @@ export class Mailboxes {
     return entry;
   }
 
-  /** Queues the deletion of a message, which then no longer counts as waiting. */
+  /**
+   * Queues the deletion of a message, which then no longer counts as waiting. One that may be moved at this moment is
+   * deleted at both of its places: at once, since what comes after an Ack must not be durable before it.
+   */
   remove(address: Address, entry: MailboxEntry, settle: Write["settle"]): void {
     const tally = tallyOf(address, entry, -1);
-    const mutations = [{ key: keyOf(address, entry), change: null }];
+    const mutations = placesOf(address, entry).map((key) => ({ key, change: null }));
     const tallies = tally === null ? NO_TALLIES : [tally];
     this.writer.write(address.userId, { mutations, tallies, isPatient: true, settle });
   }
@@ -151,6 +154,13 @@ function selectorOf(
 ): Deno.KvListSelector {
   if (start === null) return end === null ? { prefix } : { prefix, end };
   return end === null ? { prefix, start } : { start, end };
+}
+
+/** Where a message may be, and what counts it. */
+function placesOf(address: Address, entry: MailboxEntry): Deno.KvKey[] {
+  const { epoch, id, isCounted } = entry;
+  const key = keyOf(address, entry);
+  return isCounted ? [key, asideKey(address, epoch, id), attemptsKey(address, epoch)] : [key];
 }
 
 function keyOf(address: Address, { epoch, id, isAside }: MailboxEntry): Deno.KvKey {

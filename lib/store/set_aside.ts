@@ -6,7 +6,7 @@
  * in. A message that was moved keeps its count among what waits, and its expiry.
  *
  * Invariant: a message is at one of its two places. It is moved by one commit that checks its row. Only the message that
- * the row at the head names is ever moved; so whoever deletes that one, or one that was moved, looks where it is.
+ * the row at the head names is ever moved; so whoever deletes that one deletes it at both places, or looks where it is.
  * @module
  */
 import type { Address } from "../address.ts";
@@ -66,7 +66,7 @@ export class SetAside {
   }
 
   /**
-   * Deletes a message that may have been moved, or deleted: wherever it is, and counted once.
+   * Deletes a message whose deletion failed, and which may have been moved, or deleted: wherever it is, and counted once.
    *
    * @param isExpired whether it expired undelivered, and counts as lost.
    * @throws {RequestError} `unavailable`.

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Address } from "../../lib/address.ts";
-import { TIMES } from "../../lib/limits.ts";
+import { DELIVERY, TIMES } from "../../lib/limits.ts";
 import { sessionKey } from "../../lib/store/keys.ts";
 import { createService, type MailboxEntry, type Receiver } from "../../lib/service/mod.ts";
 import { append, newAddress, newBytes, newMessage, registerDevice } from "../store/open_store.ts";
@@ -93,6 +93,27 @@ Deno.test("acknowledge() deletes the message, and read() does not show it even b
   await eventually("it is deleted", async () => await place.rows() === 2);
   assert.equal(place.receiver.wasAcknowledged(second), true, "its commit may still be on the way back");
 });
+
+// Found by killing the server a hundred times: whoever had an answer to something sent after the Ack got it again.
+for (const isMoved of [false, true]) {
+  const what = isMoved ? "was moved behind the others" : "is counted as not dealt with";
+  Deno.test(`acknowledge() of a message that ${what} is durable before all that comes after it`, async () => {
+    await using place = await Place.open();
+    await place.fill(2, 3_600_000);
+    const [unread] = await place.read();
+    assert.ok(unread);
+    const { store } = place.core;
+    const counts = isMoved ? DELIVERY.attemptsMax : 1;
+    for (let i = 0; i < counts; i++) await store.setAside.count(place.address, unread);
+    const [entry] = isMoved ? await place.receiver.readAside(place.epoch) : await place.read();
+    assert.equal(entry?.idKey, unread.idKey);
+    assert.equal(entry?.isAside ?? entry?.isCounted, true);
+    place.receiver.acknowledge(entry ?? unread, true);
+    await store.writer.flushed(place.address.userId);
+    assert.equal(await place.rows(), 1);
+    assert.equal((await store.waiting.read(place.address, place.epoch)).open.messages, 1);
+  });
+}
 
 Deno.test("read() that began before a deletion does not bring the message again", async () => {
   await using scripted = await ScriptedKv.open();

@@ -70,6 +70,31 @@ Deno.test("count() moves a message behind the others the tenth time, and it stil
   assert.equal(await count(store, aside), "gone", "what was moved is not counted");
 });
 
+/** What a connection is told of the first message once it is counted. */
+async function counted(store: TestStore): Promise<MailboxEntry> {
+  const told: MailboxEntry[] = [];
+  await store.mailboxes.page(TO, EPOCH, 10, (entry) => told.push(entry) === 0);
+  const [entry] = told;
+  assert.ok(entry?.isCounted);
+  return entry;
+}
+
+for (const isMoved of [false, true]) {
+  const where = isMoved ? "is moved after it was read" : "is counted";
+  Deno.test(`an Ack of a message that ${where} is durable before all that came after it`, async () => {
+    await using store = await openStore();
+    const [first, second] = await fill(store, 2);
+    assert.ok(first && second);
+    await count(store, first, DELIVERY.attemptsMax - 1);
+    const entry = await counted(store);
+    if (isMoved) assert.equal(await count(store, first), "moved");
+    store.mailboxes.remove(TO, entry, (error) => assert.equal(error, null));
+    await store.writer.flushed(TO.userId);
+    assert.deepEqual(await places(store), { queue: ids(second), aside: [], waiting: 1 });
+    assert.equal(await store.database.get(attemptsKey(TO, EPOCH)), null);
+  });
+}
+
 Deno.test("count() begins anew with another message, and where its row is damaged", async () => {
   await using store = await openStore();
   const [first, second] = await fill(store, 2);
