@@ -65,11 +65,15 @@ export class Announcements {
     }
   }
 
-  /** The peer is there: what it was told before, and has left this process, it need not be told again. */
-  confirm(): void {
+  /**
+   * The peer is there: what it was told before, and has left this process, it need not be told again.
+   *
+   * @param epoch the installation that it has now: what was lost of another one went with that.
+   */
+  confirm(epoch: string | null): void {
     // One that lost its address leaves it to the next one, which is told the same.
     if (this.#unconfirmed === null || !this.outbox.isEmpty || this.receiver.hasLeft) return;
-    this.receiver.clearLost(this.#unconfirmed.epoch, this.#unconfirmed.report);
+    if (this.#unconfirmed.epoch === epoch) this.receiver.clearLost(epoch, this.#unconfirmed.report);
     this.#unconfirmed = null;
   }
 }

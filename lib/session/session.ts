@@ -98,7 +98,7 @@ export class Session implements Listener, Requester {
     this.context.metrics.counts.framesReceived++;
     try {
       const bytes = bytesOf(data, this.context.config.frameBytesMax);
-      this.#announcements.confirm();
+      this.#announcements.confirm(this.#delivery.epoch);
       for (let offset = 0; offset < bytes.length && !this.#patience.isOver;) {
         const envelope = decodeEnvelope(bytes, offset, this.codec.version);
         offset += HEADER_BYTES + envelope.payload.length;
@@ -115,7 +115,7 @@ export class Session implements Listener, Requester {
   closed(code: number): void {
     if (this.#state === "closed") return;
     Metrics.count(this.context.metrics.closes, code);
-    if (code === CLOSE.normal) this.#announcements.confirm();
+    if (code === CLOSE.normal) this.#announcements.confirm(this.#delivery.epoch);
     this.#flush?.cancel();
     this.#leave("closed");
     const { notDealtWith } = this.#delivery;

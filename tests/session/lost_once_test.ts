@@ -7,13 +7,15 @@ import { decodeEnvelope, HEADER_BYTES, v2 } from "../../lib/protocol/mod.ts";
 import { createService } from "../../lib/service/mod.ts";
 import { Session } from "../../lib/session/mod.ts";
 import type { Socket } from "../../lib/session/socket.ts";
+import { newBytes } from "../store/open_store.ts";
 import { eventually } from "../support/eventually.ts";
 import { Setting } from "./delivery_setting.ts";
 
 /** A connection of version 2, and what it was told. */
 class Told implements Socket {
-  readonly bufferedAmount = 0;
+  bufferedAmount = 0;
   readonly lost: number[] = [];
+  isAcknowledged = false;
   readonly session: Session;
 
   pause(): void {}
@@ -31,6 +33,7 @@ class Told implements Socket {
       offset += HEADER_BYTES + payload.length;
       const message = v2.decodeServerMessage(type, payload);
       if (message.type === "queue_empty") this.lost.push(message.lost);
+      if (message.type === "ack") this.isAcknowledged = true;
     }
   }
 
@@ -75,3 +78,31 @@ for (const [how, end] of Object.entries(ENDS)) {
     last.session.closed(1000);
   });
 }
+
+// Else a row would be left of an installation that is gone: found by the simulation.
+Deno.test("what was lost of an installation that was replaced meanwhile is not cleared", async () => {
+  await using setting = await Setting.open();
+  const { core: { store }, address, epoch } = setting;
+  store.waiting.addLost(address, epoch, 3);
+  await store.writer.flushed(address.userId);
+  const told = new Told(setting);
+  assert.equal(await told.told(), 3);
+  const keys = {
+    registrationId: 2,
+    identityKey: newBytes(),
+    signedPreKey: newBytes(),
+    preKeys: [],
+    replace: false,
+  };
+  told.bufferedAmount = 1; // so the Register does not say yet that it has read what it was told
+  told.session.receive(v2.encodeClientMessage({ type: "register", keys }, 1));
+  await eventually("it is registered anew", async () => {
+    return (await store.devices.readList(address.userId)).devices.get(address.deviceId)?.epoch !== epoch;
+  });
+  await eventually("the session knows", () => told.isAcknowledged);
+  told.bufferedAmount = 0;
+  told.speak();
+  await store.writer.flushed(address.userId);
+  assert.equal((await store.waiting.read(address, epoch)).lost, 3);
+  told.session.closed(1000);
+});
