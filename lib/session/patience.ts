@@ -7,7 +7,7 @@
  * @module
  */
 import type { ErrorName } from "../errors.ts";
-import { PATIENCE } from "../limits.ts";
+import { PATIENCE, QUEUES } from "../limits.ts";
 
 /** Refusals of what nothing was paid for. The others are paid for from a budget, or are the server's own fault. */
 const UNPAID: ReadonlySet<ErrorName> = new Set([
@@ -22,6 +22,7 @@ const UNPAID: ReadonlySet<ErrorName> = new Set([
 export class Patience {
   #isOver = false;
   #ignored = 0;
+  #dropped = 0;
 
   /**
    * @param bear takes so many units from what the user has left; returns whether there were as many.
@@ -46,6 +47,14 @@ export class Patience {
   /** Something came that was of no use, and needs no answer. */
   ignored(): void {
     if (++this.#ignored % PATIENCE.ignoredPerUnit === 0) this.#take(1);
+  }
+
+  /**
+   * A request came when none was taken any more. A client that heeds the bounds has fewer under way; and to read what
+   * others go on sending can keep the event loop from everything else, the end of this connection included.
+   */
+  dropped(): void {
+    if (++this.#dropped > QUEUES.unansweredCloseMax) this.#isOver = true;
   }
 
   #take(units: number): void {

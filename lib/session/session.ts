@@ -128,8 +128,7 @@ export class Session implements Listener, Requester {
     if (this.expiresAt !== null && this.context.clock.now() >= this.expiresAt) {
       return this.close(CLOSE.unauthorized, "token expired");
     }
-    const isGone = this.#outbox.isStuck(2 * this.context.config.idlePingMs);
-    if (isGone || this.#outbox.isGivenUp) {
+    if (this.#outbox.isStuck(2 * this.context.config.idlePingMs) || this.#outbox.isGivenUp) {
       return this.close(CLOSE.tooSlow, "too slow: read what you are sent");
     }
     this.#delivery.pump(true);
@@ -211,6 +210,7 @@ export class Session implements Listener, Requester {
     if (envelope.type === TYPE.ack && envelope.payload.length === 0) {
       if (!this.#delivery.acknowledge(envelope.sequence)) this.#patience.ignored();
     } else if (this.#state === "open") this.#intake.take(envelope);
+    else this.#patience.dropped();
   }
 
   /** Gives the address up, and does nothing of its own any more. */

@@ -3,7 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { TIMES } from "../../lib/limits.ts";
+import { QUEUES, TIMES } from "../../lib/limits.ts";
 import { newAddress, newBytes, registerDevice } from "../store/open_store.ts";
 import { Gate, ScriptedKv } from "../store/scripted_kv.ts";
 import { openCore, outgoing, send, type TestCore } from "../service/open_core.ts";
@@ -106,6 +106,18 @@ Deno.test("pause() takes Acks and nothing else, and delivers nothing more", asyn
   assert.deepEqual(device.socket.answersTo(unregister), []);
   assert.equal(device.socket.delivered.length, 1);
   assert.equal(device.socket.closeCode(), null);
+});
+
+// A peer that goes on would keep Deno's event loop busy with reading, for seconds, and its own end from its turn.
+Deno.test("pause() cuts a peer off that sends more requests than anybody may have under way", async () => {
+  await using core = await openCore();
+  const { device } = await deviceWith(core, 0);
+  await pass();
+  device.session.pause();
+  for (let n = 0; n <= QUEUES.unansweredCloseMax; n++) device.request({ type: "unregister" });
+  assert.equal(device.socket.closeCode(), null);
+  device.request({ type: "unregister" });
+  assert.equal(device.socket.closeCode(), 4429);
 });
 
 Deno.test("pause() still answers what was taken before", async () => {
