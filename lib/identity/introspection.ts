@@ -5,8 +5,8 @@
  * about again, which is how one that was revoked is noticed. Whatever is not a clear yes opens nothing.
  * @module
  */
-import { Budget } from "../budget.ts";
 import { createHash } from "node:crypto";
+import { Budget } from "../budget.ts";
 import type { Clock } from "../clock.ts";
 import { PROVIDER, TOKEN_BYTES_MAX } from "../limits.ts";
 import { logger } from "../log.ts";

@@ -7,6 +7,7 @@ import { sleep } from "../clock.ts";
 import { DELIVERY, TIMES } from "../limits.ts";
 import { logger } from "../log.ts";
 import { type LostReport, type MailboxEntry, type Page, unavailable } from "../store/mod.ts";
+import type { Acknowledged } from "./acknowledged.ts";
 import type { Core } from "./core.ts";
 import type { Listener, Presence } from "./doorbell.ts";
 import { type OwnDevice, readOwnDevice } from "./own_device.ts";
@@ -106,29 +107,23 @@ export class Receiver {
     looksForAside = false,
     from: Uint8Array | null = null,
   ): Promise<Page> {
-    return this.#inTurn(async () => {
-      const { acknowledged } = this.#presence;
+    return this.#readMailbox((acknowledged) => {
       const now = this.core.clock.now();
-      acknowledged.readBegins();
-      try {
-        // At the head there may be as many again that are being deleted.
-        const rows = from === null ? limit + Math.min(acknowledged.size, limit) : limit;
-        return await this.core.store.mailboxes.page(
-          this.address,
-          epoch,
-          rows,
-          (entry) => {
-            if (isUnderWay(entry) || acknowledged.has(entry.idKey)) return true;
-            if (entry.expiresAt > now) return wants(entry);
-            this.#removal.expired(entry);
-            return true;
-          },
-          looksForAside,
-          from,
-        );
-      } finally {
-        acknowledged.readEnds();
-      }
+      // At the head there may be as many again that are being deleted.
+      const rows = from === null ? limit + Math.min(acknowledged.size, limit) : limit;
+      return this.core.store.mailboxes.page(
+        this.address,
+        epoch,
+        rows,
+        (entry) => {
+          if (isUnderWay(entry) || acknowledged.has(entry.idKey)) return true;
+          if (entry.expiresAt > now) return wants(entry);
+          this.#removal.expired(entry);
+          return true;
+        },
+        looksForAside,
+        from,
+      );
     });
   }
 
@@ -138,21 +133,15 @@ export class Receiver {
    * @throws {RequestError} `unavailable`.
    */
   readAside(epoch: string): Promise<MailboxEntry[]> {
-    return this.#inTurn(async () => {
-      const { acknowledged } = this.#presence;
-      acknowledged.readBegins();
-      try {
-        const entries = await this.core.store.setAside.read(this.address, epoch, DELIVERY.asideMessagesMax);
-        const now = this.core.clock.now();
-        return entries.filter((entry) => {
-          if (acknowledged.has(entry.idKey)) return false;
-          if (entry.expiresAt > now) return true;
-          this.#removal.expired(entry);
-          return false;
-        });
-      } finally {
-        acknowledged.readEnds();
-      }
+    return this.#readMailbox(async (acknowledged) => {
+      const entries = await this.core.store.setAside.read(this.address, epoch, DELIVERY.asideMessagesMax);
+      const now = this.core.clock.now();
+      return entries.filter((entry) => {
+        if (acknowledged.has(entry.idKey)) return false;
+        if (entry.expiresAt > now) return true;
+        this.#removal.expired(entry);
+        return false;
+      });
     });
   }
 
@@ -216,6 +205,19 @@ export class Receiver {
   /** The owner knows of what was lost. */
   clearLost(epoch: string, report: LostReport): void {
     this.core.store.waiting.clear(this.address, epoch, report);
+  }
+
+  /** Reads in its turn what may be delivered: deletions may not show in it until it is over. */
+  #readMailbox<T>(read: (acknowledged: Acknowledged) => Promise<T>): Promise<T> {
+    return this.#inTurn(async () => {
+      const { acknowledged } = this.#presence;
+      acknowledged.readBegins();
+      try {
+        return await read(acknowledged);
+      } finally {
+        acknowledged.readEnds();
+      }
+    });
   }
 
   /** Reads when it is this connection's turn, if it is still there by then. */

@@ -6,7 +6,7 @@ import type { RequestError } from "../errors.ts";
 import { BATCH, GROWING } from "../limits.ts";
 import type { CommitResult } from "./lane_token.ts";
 import type { Addition, GrowingRow, GrowingRows } from "./growing.ts";
-import { packTally, type Tally } from "./tally.ts";
+import { NO_TALLIES, packTally, type Tally } from "./tally.ts";
 
 /** One change of one key. */
 export interface Mutation {
@@ -34,8 +34,6 @@ export interface Write {
   /** Called if it became durable after all, or may have, when `settle` had been told that this is not known. */
   landed?(): void;
 }
-
-const NO_TALLIES: readonly Tally[] = [];
 
 /** Bytes of a key, roughly and rather too many. */
 function keyBytes(key: Deno.KvKey): number {

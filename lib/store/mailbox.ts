@@ -9,13 +9,11 @@ import { readAttempts } from "./attempts.ts";
 import type { Addition } from "./growing.ts";
 import { asideKey, asidePrefix, attemptsKey, inboxKey, inboxPrefix } from "./keys.ts";
 import { decodeEntry, type MailboxEntry, prepareEntry, tallyOf, toIdKey } from "./mailbox_entry.ts";
-import { bucketOf, lostTally, type Tally, waitingTally } from "./tally.ts";
+import { bucketOf, lostTally, NO_TALLIES, waitingTally } from "./tally.ts";
 import type { Mutation, Write, Writer } from "./writer.ts";
 
 /** How many rows one read of the database fetches: enough for a window, few enough of the largest messages. */
 const PAGE_BATCH = 64;
-
-const NO_TALLIES: readonly Tally[] = [];
 
 /** How far a read of a mailbox came. */
 export interface Page {

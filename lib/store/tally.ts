@@ -17,6 +17,9 @@ export interface Tally {
   readonly bytes: number;
 }
 
+/** Nothing is counted. */
+export const NO_TALLIES: readonly Tally[] = [];
+
 /** What waits. */
 export interface Amount {
   readonly messages: number;

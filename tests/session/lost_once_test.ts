@@ -51,6 +51,12 @@ class Told implements Socket {
   }
 }
 
+/** Loses so many messages, durably. */
+async function lose({ core: { store }, address, epoch }: Setting, messages: number): Promise<void> {
+  store.waiting.addLost(address, epoch, messages);
+  await store.writer.flushed(address.userId);
+}
+
 /** What the two do then. */
 const ENDS: Readonly<Record<string, (older: Told, newer: Told) => void>> = {
   "both say something": (older, newer) => (older.speak(), newer.speak()),
@@ -61,17 +67,15 @@ const ENDS: Readonly<Record<string, (older: Told, newer: Told) => void>> = {
 for (const [how, end] of Object.entries(ENDS)) {
   Deno.test(`what two connections were told at once is cleared by one of them: ${how}`, async () => {
     await using setting = await Setting.open();
-    const { core: { store }, address, epoch } = setting;
-    store.waiting.addLost(address, epoch, 3);
-    await store.writer.flushed(address.userId);
+    const { core: { store }, address } = setting;
+    await lose(setting, 3);
     const older = new Told(setting);
     assert.equal(await older.told(), 3);
     const newer = new Told(setting);
     assert.equal(await newer.told(), 3, "the older one has not said anything");
     end(older, newer);
     await store.writer.flushed(address.userId);
-    store.waiting.addLost(address, epoch, 2);
-    await store.writer.flushed(address.userId);
+    await lose(setting, 2);
     for (const { session } of [older, newer]) session.closed(1006);
     const last = new Told(setting);
     assert.equal(await last.told(), 2);
@@ -83,8 +87,7 @@ for (const [how, end] of Object.entries(ENDS)) {
 Deno.test("what was lost of an installation that was replaced meanwhile is not cleared", async () => {
   await using setting = await Setting.open();
   const { core: { store }, address, epoch } = setting;
-  store.waiting.addLost(address, epoch, 3);
-  await store.writer.flushed(address.userId);
+  await lose(setting, 3);
   const told = new Told(setting);
   assert.equal(await told.told(), 3);
   const keys = {
