@@ -63,6 +63,24 @@ export class Budget {
     if (this.rate !== null && cost > 0) this.#filled(key, this.rate).tokens -= cost;
   }
 
+  /**
+   * Empties a bucket, and has so many times its size owed before anything is in it again.
+   *
+   * @returns whether it is owed from now on: whoever owes already owes no more for it.
+   */
+  indebt(key: string, times: number): boolean {
+    if (this.rate === null) return false;
+    const bucket = this.#filled(key, this.rate);
+    if (bucket.tokens < 0) return false;
+    bucket.tokens = -times * this.rate.burst;
+    return true;
+  }
+
+  /** Forgets what a bucket owes: it is full. */
+  forget(key: string): void {
+    this.#buckets.delete(key);
+  }
+
   /** As `require`, but returns how long to wait, in milliseconds: 0 if there is enough. */
   waitMs(key: string, cost = 1): number {
     // Nobody who is refused elsewhere makes a bucket: one that is not there is full.

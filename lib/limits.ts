@@ -78,6 +78,10 @@ export const QUEUES = {
   unansweredMax: 512,
   /** … and above this the connection is closed. */
   unansweredCloseMax: 1_024,
+  /** Requests of one user that are not answered, on all its connections: above this they are refused … */
+  userUnansweredMax: 1_024,
+  /** … and once there are so many bytes of them. */
+  userUnansweredBytesMax: 4 * MIB,
   /** Bytes that wait for a peer that does not read, before it gets nothing but refusals. */
   outboxBytesMax: 4 * MIB,
   /** Messages delivered to one connection and not acknowledged. */
@@ -115,7 +119,9 @@ export const PATIENCE = {
   /** A refused request takes one, and one more for so many bytes. */
   unitBytes: 16 * KIB,
   /** Acknowledgements of nothing that take one: old clients acknowledge answers as well. */
-  ignoredPerUnit: 32,
+  ignoredPerUnit: 8,
+  /** Whoever has used all of them up owes so many times what may be saved up of them. */
+  debt: 2,
 } as const;
 
 /** Deadlines, intervals and retries, in milliseconds. */

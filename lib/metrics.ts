@@ -12,6 +12,7 @@ const COUNTS = {
   connectionsOpened: "Connections that were opened",
   connectionsReplaced: "Connections that gave way to a newer one of the same device",
   listenersLost: "Times that the listener was lost and had to be had again",
+  requestsServed: "HTTP requests that were answered, refused or upgraded",
   framesReceived: "WebSocket messages received",
   messagesAccepted: "Messages stored and acknowledged to their sender",
   messagesDelivered: "Messages sent to their recipient, repeats included",
@@ -22,6 +23,7 @@ const COUNTS = {
   preKeysTaken: "One-time prekeys given out",
   preKeysExhausted: "Bundles given out without a one-time prekey, since none was left",
   registrations: "Register requests carried out",
+  rowsWritten: "Rows written to the database or deleted from it",
   writesLocked: "Commits repeated because the database was locked",
   writesFailed: "Commits that failed or took too long",
 } as const;
@@ -127,6 +129,16 @@ export class Metrics {
   /** Counts one more under a label. */
   static count<K>(values: Map<K, number>, key: K): void {
     values.set(key, (values.get(key) ?? 0) + 1);
+  }
+
+  /** All that was counted together: it grows with whatever the server does for its clients. */
+  get total(): number {
+    let total = 0;
+    for (const count of Object.values(this.counts)) total += count;
+    for (const labelled of [this.errors, this.closes, this.refusals]) {
+      for (const count of labelled.values()) total += count;
+    }
+    return total;
   }
 
   /** The Prometheus text. */

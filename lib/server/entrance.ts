@@ -62,6 +62,7 @@ export class Entrance {
 
   /** See `Serve`. */
   async serve<T>(asked: Asked, remoteHost: string | null, upgrade: Upgrade<T>): Promise<Response | T> {
+    this.metrics.counts.requestsServed++;
     try {
       const status = { isDraining: this.inside.isDraining(), checkStorage: () => this.#checkStorage() };
       const context = { config: this.config, metrics: this.metrics, status };

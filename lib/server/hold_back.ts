@@ -3,33 +3,35 @@
  * a second on each of its connections, and no longer as often as the server can refuse.
  * @module
  */
+import { Budget } from "../budget.ts";
 import { type Clock, sleep } from "../clock.ts";
 
-/** So many refusals a second are given at once. */
-const FREE_PER_SECOND = 50;
+/** So many refusals a second are given at once, and so many after a quiet time. */
+const FREE = { perSecond: 10, burst: 50 };
 
-/** How long the others wait, and how many may: beyond that they are given at once, for each takes a descriptor. */
-const HELD_MS = 1_000;
+/** How long the others wait, at least and at most, so that they do not come again together … */
+const HELD_MS = { least: 750, most: 1_250 };
+
+/** … and how many may: beyond that they are given at once, for each takes a descriptor. */
 const HELD_MAX = 512;
+
+/** The key of a rate that all share. */
+const ALL = "";
 
 /** Counts refusals, and holds back what is too many. */
 export class HoldBack {
-  #secondAt = Number.NEGATIVE_INFINITY;
-  #given = 0;
+  readonly #free: Budget;
   #held = 0;
 
-  constructor(private readonly clock: Clock) {}
+  constructor(private readonly clock: Clock) {
+    this.#free = new Budget(FREE, "refusals", clock);
+  }
 
   /** Resolves when one more refusal may be given. */
   async wait(): Promise<void> {
-    const now = this.clock.monotonic();
-    if (now - this.#secondAt >= 1_000) {
-      this.#secondAt = now;
-      this.#given = 0;
-    }
-    if (++this.#given <= FREE_PER_SECOND || this.#held >= HELD_MAX) return;
+    if (this.#held >= HELD_MAX || this.#free.claim(ALL) === 0) return;
     this.#held++;
-    await sleep(this.clock, HELD_MS);
+    await sleep(this.clock, HELD_MS.least + Math.random() * (HELD_MS.most - HELD_MS.least));
     this.#held--;
   }
 }

@@ -17,6 +17,8 @@ import { Entrance } from "./entrance.ts";
 import { listen } from "./listen.ts";
 import type { Offer } from "./offer.ts";
 import { Confirmations } from "./confirmations.ts";
+import { PresentUsers } from "./present_users.ts";
+import { threadWork, UnseenWork } from "./unseen_work.ts";
 
 const log = logger("server");
 
@@ -38,6 +40,7 @@ export class MessagingServer {
   readonly #maintenance: Maintenance;
   readonly #context: SessionContext;
   readonly #confirmations: Confirmations;
+  readonly #unseenWork: UnseenWork;
   readonly #stopped = new AbortController();
   #engine: Engine | null = null;
   #isDraining = false;
@@ -55,6 +58,9 @@ export class MessagingServer {
     this.#context = { service: createService(core), clock, config, metrics };
     this.#confirmations = new Confirmations(clock);
     this.#maintenance = new Maintenance(core);
+    // The other engine sees everything, and ends what is too much by itself.
+    const watched = config.wsEngine === "deno" ? () => threadWork(metrics) : () => null;
+    this.#unseenWork = new UnseenWork(watched, new PresentUsers(this.#sessions, core.rates.refusals));
     this.#entrance = new Entrance(config, clock, metrics, authenticator, core.rates.refusals, {
       isDraining: () => this.#isDraining,
       storageAnswers: () => store.database.answers(),
@@ -196,6 +202,7 @@ export class MessagingServer {
       this.#entrance.sweep();
       const now = clock.monotonic();
       this.#confirmations.tick(now);
+      this.#unseenWork.look(now);
       for (const session of this.#sessions) {
         try {
           session.tick(now);

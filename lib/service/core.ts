@@ -15,6 +15,7 @@ import { Doorbell } from "./doorbell.ts";
 import { InTurn } from "./in_turn.ts";
 import { createRateLimits, type RateLimits } from "./rate_limits.ts";
 import { SharedReads } from "./shared_reads.ts";
+import { UserShares } from "./under_way.ts";
 
 /** Everything that a use case needs. */
 export interface Core {
@@ -31,6 +32,8 @@ export interface Core {
   readonly ownReads: InTurn;
   /** Changes of one device's registration and pool, one at a time. */
   readonly serial: Serial;
+  /** What each user has under way. */
+  readonly shares: UserShares;
 }
 
 /** How many pieces of serial work may wait in a process. */
@@ -52,6 +55,7 @@ export function createCore(config: Config, clock: Clock, metrics: Metrics, store
     lists: new SharedReads((userId) => store.devices.readList(userId)),
     ownReads: new InTurn(clock, unavailable),
     serial: new Serial(clock, TIMES.storageDeadlineMs, SERIAL_WAITING_MAX),
+    shares: new UserShares(),
   };
 }
 

@@ -12,6 +12,7 @@ import type {
   PreKeyRequest,
   UserDevice,
 } from "../domain.ts";
+import { PATIENCE } from "../limits.ts";
 import type { Core } from "./core.ts";
 import type { Listener } from "./doorbell.ts";
 import { Receiver } from "./receive.ts";
@@ -20,6 +21,7 @@ import { requestDevices } from "./request_devices.ts";
 import { requestPreKeys } from "./request_prekeys.ts";
 import { sendMessage, type SendSettled } from "./send_message.ts";
 import { sendMessages } from "./send_messages.ts";
+import type { UserShare } from "./under_way.ts";
 import { unregister } from "./unregister.ts";
 
 export { type Core, createCore } from "./core.ts";
@@ -29,6 +31,7 @@ export type { LostReport, MailboxEntry } from "../store/mod.ts";
 export type { OwnDevice } from "./own_device.ts";
 export type { Receiver } from "./receive.ts";
 export type { Registered } from "./register.ts";
+export type { UserShare } from "./under_way.ts";
 
 /** The use cases, as sessions call them. Each is documented in its own file. */
 export interface Service {
@@ -41,6 +44,8 @@ export interface Service {
   receive(address: Address, listener: Listener): Receiver;
   /** Takes from what is borne with of a user, see `session/patience.ts`; returns whether there was as much left. */
   bear(requester: Address, units: number): boolean;
+  /** One more connection of a user; the share must be left when it is over. */
+  share(requester: Address): UserShare;
 }
 
 /** Binds the use cases to what they work with. */
@@ -53,6 +58,12 @@ export function createService(core: Core): Service {
     sendMessage: (from, message, settled) => sendMessage(core, from, message, settled),
     sendMessages: (from, messages) => sendMessages(core, from, messages),
     receive: (address, listener) => new Receiver(core, address, listener),
-    bear: ({ userId }, units) => core.rates.refusals.claim(userId, units) === 0,
+    bear: ({ userId }, units) => {
+      const { refusals } = core.rates;
+      if (refusals.claim(userId, units) === 0) return true;
+      refusals.indebt(userId, PATIENCE.debt);
+      return false;
+    },
+    share: ({ userId }) => core.shares.enter(userId),
   };
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import { QUEUES } from "../limits.ts";
+import type { UserShare } from "../service/mod.ts";
 import type { Socket } from "./socket.ts";
 
 /** The brake of one connection, which counts what is not answered. */
@@ -14,7 +15,11 @@ export class Brake {
   #isOn = false;
   #isDone = false;
 
-  constructor(private readonly socket: Pick<Socket, "pause" | "resume">) {}
+  /** @param share of the user, whose connections count together as well. */
+  constructor(
+    private readonly socket: Pick<Socket, "pause" | "resume">,
+    private readonly share: Pick<UserShare, "add" | "remove">,
+  ) {}
 
   /** Requests that are not answered yet. */
   get requests(): number {
@@ -25,6 +30,7 @@ export class Brake {
   add(bytes: number): void {
     this.#requests++;
     this.#bytes += bytes;
+    this.share.add(bytes);
     const { unansweredBrake, unansweredBrakeBytes } = QUEUES;
     const isMuch = this.#requests >= unansweredBrake || this.#bytes >= unansweredBrakeBytes;
     if (!isMuch || this.#isOn || this.#isDone) return;
@@ -36,6 +42,7 @@ export class Brake {
   remove(bytes: number): void {
     this.#requests--;
     this.#bytes -= bytes;
+    this.share.remove(bytes);
     const { unansweredBrake, unansweredBrakeBytes } = QUEUES;
     if (this.#requests <= unansweredBrake / 2 && this.#bytes <= unansweredBrakeBytes / 2) this.#letGo();
   }

@@ -14,6 +14,7 @@ import {
   type ServerMessage,
   TYPE,
 } from "../protocol/mod.ts";
+import type { UserShare } from "../service/mod.ts";
 import { Brake } from "./brake.ts";
 import { handle, type Reply, type Requester } from "./commands.ts";
 import { incident } from "./incident.ts";
@@ -28,6 +29,7 @@ const BUSY_RETRY_MS = 1_000;
 export class Intake {
   readonly #waiting: Envelope[] = [];
   readonly #brake: Brake;
+  readonly #share: UserShare;
   /** Whether requests must wait: for the greeting, or for one whose place in the order is not known yet. */
   #isBusy = true;
   #hasStarted = false;
@@ -47,7 +49,8 @@ export class Intake {
     private readonly refused: (sequence: number) => void,
     socket: Pick<Socket, "pause" | "resume">,
   ) {
-    this.#brake = new Brake(socket);
+    this.#share = requester.service.share(requester.address);
+    this.#brake = new Brake(socket, this.#share);
   }
 
   /** Whether every request that was taken up has been answered. */
@@ -64,10 +67,12 @@ export class Intake {
 
   /** Takes nothing more up. What is under way is still answered. */
   stop(): void {
+    if (this.#isStopped) return;
     this.#isStopped = true;
     for (const { payload } of this.#waiting) this.#brake.remove(payload.length);
     this.#waiting.length = 0;
     this.#brake.end();
+    this.#share.leave();
   }
 
   /**
@@ -78,11 +83,12 @@ export class Intake {
   take(envelope: Envelope): void {
     if (this.#isStopped) return;
     const bytes = envelope.payload.length;
+    const { isUsedUp } = this.#share;
     this.#brake.add(bytes);
     const unanswered = this.#brake.requests;
     // An Ack or an Error of a client asks for nothing, and waits for nothing; only what is wrong with it is answered.
     const asksNothing = isNoRequest(envelope.type);
-    if (this.outbox.isCongested || (unanswered > QUEUES.unansweredMax && !asksNothing)) {
+    if (this.outbox.isCongested || (!asksNothing && (isUsedUp || unanswered > QUEUES.unansweredMax))) {
       this.#refusedInARow++;
       if (unanswered - 1 + this.#refusedInARow > QUEUES.unansweredCloseMax) {
         this.#brake.remove(bytes);

@@ -69,6 +69,7 @@ export class CommitRun {
         const seconds = (this.database.clock.monotonic() - this.#startedAt) / 1_000;
         this.metrics.commitSeconds.observe(seconds);
         this.metrics.commitMutations.observe(this.mutations);
+        this.metrics.counts.rowsWritten += this.mutations;
         return result;
       } catch (error) {
         if (!/database is locked/.test(String(error)) || attempt >= ATTEMPTS_MAX) {

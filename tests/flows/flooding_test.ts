@@ -47,6 +47,23 @@ Deno.test("of 600 messages at once those that are accepted arrive in order", asy
   await bob.untilNumbers(accepted);
 });
 
+Deno.test("of 6 MB of messages at once 4 MiB are carried out, and arrive in order; the rest gets Error 105", async () => {
+  await using server = await startServer({ FRAME_BYTES_MAX: "8388608", RATE_PAIR: "off" });
+  await using bob = await Device.join(server);
+  await using alice = await connectRaw(server);
+  const bytes = 60 * 1_024;
+  const large = (n: number) => {
+    const ciphertext = new Uint8Array(bytes);
+    ciphertext.set(numbered(n));
+    return userMessage(bob.address, ciphertext);
+  };
+  const codes = outcomes(await alice.answers(alice.sendTogether(numbersFrom(0, 100).map(large))));
+  const accepted = count(codes, "ack");
+  assert.ok(Math.abs(accepted - 4 * 1_024 * 1_024 / bytes) <= 1, `${accepted}`);
+  assert.equal(count(codes, 105), 100 - accepted);
+  await bob.untilNumbers(numbersFrom(0, accepted));
+});
+
 Deno.test("1,024 requests that are not answered do not close the connection", async () => {
   await using server = await startServer();
   await using bob = await Device.join(server);

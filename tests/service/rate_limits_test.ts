@@ -50,6 +50,23 @@ Deno.test("charge() overdraws a bucket, which is then refilled like any other", 
   assert.equal(waitOf(() => unlimited.take("a")), 0);
 });
 
+Deno.test("indebt() has a bucket owe what it holds several times, once until it is paid off", () => {
+  const clock = new ManualClock();
+  const budget = new Budget({ perSecond: 2, burst: 5 }, "things", clock);
+  budget.take("a", 3);
+  budget.indebt("a", 2);
+  assert.equal(budget.waitForHalfMs("a"), (10 + 2.5) / 2 * 1_000);
+  clock.advance(1_000);
+  budget.indebt("a", 2);
+  assert.equal(waitOf(() => budget.take("a")), (10 - 2 + 1) / 2 * 1_000);
+  clock.advance(4_500);
+  budget.indebt("a", 2);
+  assert.equal(waitOf(() => budget.take("a")), 5_500);
+  const unlimited = new Budget(null, "things", clock);
+  unlimited.indebt("a", 2);
+  assert.equal(waitOf(() => unlimited.take("a")), 0);
+});
+
 Deno.test("take() takes nothing when it refuses, and require() takes nothing ever", () => {
   const budget = new Budget({ perSecond: 1, burst: 3 }, "things", new ManualClock());
   budget.take("a", 2);

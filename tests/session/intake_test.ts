@@ -8,6 +8,7 @@ import { QUEUES } from "../../lib/limits.ts";
 import { Metrics } from "../../lib/metrics.ts";
 import { type ClientMessage, decodeEnvelope, v1 } from "../../lib/protocol/mod.ts";
 import type { Service } from "../../lib/service/mod.ts";
+import { UserShares } from "../../lib/service/under_way.ts";
 import { Intake } from "../../lib/session/intake.ts";
 import { Outbox } from "../../lib/session/outbox.ts";
 import { Patience } from "../../lib/session/patience.ts";
@@ -23,6 +24,7 @@ const ACCEPTED = { at: 0, fullDeviceIds: [] };
 class Opened {
   readonly socket = new FakeSocket();
   readonly intake: Intake;
+  readonly shares: UserShares;
   /** What was taken up, in order: the type of a request, or the text of a message. */
   readonly takenUp: string[] = [];
   /** Ends the requests that are under way, in any order. */
@@ -31,7 +33,8 @@ class Opened {
   holdsOrder = false;
   #sequence = 0;
 
-  constructor() {
+  constructor(address = newAddress(), shares = new UserShares()) {
+    this.shares = shares;
     const clock = new ManualClock();
     const outbox = new Outbox(this.socket, v1, clock, new Metrics());
     const patience = new Patience(() => true, () => {});
@@ -42,6 +45,7 @@ class Opened {
       sendMessages: () => assert.fail("not here"),
       receive: () => assert.fail("not here"),
       bear: () => assert.fail("not here"),
+      share: ({ userId }) => this.shares.enter(userId),
       unregister: () => new Promise((resolve) => this.underWay.push(resolve)),
       sendMessage: (_from, { ciphertext }, settled) => {
         this.takenUp.push(new TextDecoder().decode(ciphertext));
@@ -50,7 +54,7 @@ class Opened {
       },
     };
     const requester = {
-      address: newAddress(),
+      address,
       service,
       registered: () => {},
       registration: { doubted: () => {} },
@@ -132,6 +136,59 @@ Deno.test("take() refuses with 105 what comes while 512 requests are not answere
   const taken = opened.take(UNREGISTER);
   assert.deepEqual(opened.socket.answersTo(taken), []);
   assert.equal(opened.underWay.length, QUEUES.unansweredMax + 1);
+});
+
+// protocol §6: "requests of a user that are not answered".
+Deno.test("take() refuses with 105 while 1,024 requests of the user are not answered on all its connections", async () => {
+  const [address, shares] = [newAddress(), new UserShares()];
+  const three = [1, 2, 3].map(() => new Opened(address, shares));
+  const stranger = new Opened(newAddress(), shares);
+  const [first, second, third] = three as [Opened, Opened, Opened];
+  first.fill(QUEUES.unansweredMax);
+  second.fill(QUEUES.unansweredMax);
+  assert.deepEqual(third.socket.answersTo(third.take(UNREGISTER)), [105]);
+  assert.deepEqual(stranger.socket.answersTo(stranger.take(UNREGISTER)), []);
+  assert.equal(stranger.underWay.length, 1, "another user is not concerned");
+  first.underWay[0]?.();
+  await turn();
+  assert.deepEqual(third.socket.answersTo(third.take(UNREGISTER)), []);
+  assert.equal(third.underWay.length, 1);
+});
+
+Deno.test("take() refuses with 105 while the user's requests that are not answered have 4 MiB", async () => {
+  const [address, shares] = [newAddress(), new UserShares()];
+  const opened = new Opened(address, shares);
+  opened.holdsOrder = true;
+  const text = "x".repeat(QUEUES.userUnansweredBytesMax / 64);
+  for (let n = 0; n < 64; n++) opened.send(text);
+  const other = new Opened(address, shares);
+  assert.deepEqual(opened.socket.answersTo(opened.send("y")), [105]);
+  assert.deepEqual(other.socket.answersTo(other.send("y")), [105]);
+  opened.underWay[0]?.();
+  await turn();
+  other.send("z");
+  assert.deepEqual(other.takenUp, ["z"]);
+});
+
+Deno.test("stop() gives up the user's share with its last request, not before", async () => {
+  const [address, shares] = [newAddress(), new UserShares()];
+  const opened = new Opened(address, shares);
+  opened.fill(QUEUES.unansweredMax);
+  opened.intake.stop();
+  opened.intake.stop();
+  assert.equal(shares.size, 1);
+  const again = new Opened(address, shares);
+  again.fill(QUEUES.unansweredMax);
+  assert.deepEqual(
+    again.socket.answersTo(again.take(UNREGISTER)),
+    [105],
+    "what was left behind still counts",
+  );
+  for (const end of [...opened.underWay, ...again.underWay]) end();
+  await turn();
+  assert.equal(shares.size, 1, "one is still connected");
+  again.intake.stop();
+  assert.equal(shares.size, 0);
 });
 
 // protocol §6: "above 1,024 close 4429".
