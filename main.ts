@@ -57,7 +57,7 @@ async function serve(config: Config): Promise<void> {
       reason: String(event.reason?.stack ?? event.reason),
     });
   });
-  const server = await createServer(config);
+  const server = await createServer(config, { hasThreadToItself: true });
   const stop = (signal: Deno.Signal) => {
     log.info("{signal}: stopping", { signal });
     setTimeout(() => Deno.exit(0), STOP_MS);

@@ -31,6 +31,11 @@ export interface ServerOptions {
   readonly clock?: Clock;
   /** An open database that is shared with others, and closed by them. Default: what `kvPath` names. */
   readonly kv?: Deno.Kv;
+  /**
+   * Whether the thread does nothing but this: then whoever keeps it busy unseen is sent away (`unseen_work.ts`). Default:
+   * no, it may be busy with work of the program's own.
+   */
+  readonly hasThreadToItself?: boolean;
 }
 
 /** A server that listens. */
@@ -52,15 +57,17 @@ export class MessagingServer {
     private readonly metrics: Metrics,
     private readonly store: Store,
     authenticator: Authenticator,
-    private readonly ownsDatabase: boolean,
+    private readonly options: ServerOptions,
   ) {
     const core = createCore(config, clock, metrics, store);
     this.#context = { service: createService(core), clock, config, metrics };
     this.#confirmations = new Confirmations(clock);
     this.#maintenance = new Maintenance(core);
+    const things = () => metrics.total + store.database.reads;
     // The other engine sees everything, and ends what is too much by itself.
-    const watched = config.wsEngine === "deno" ? () => threadWork(metrics) : () => null;
-    this.#unseenWork = new UnseenWork(watched, new PresentUsers(this.#sessions, core.rates.refusals));
+    const isWatched = options.hasThreadToItself === true && config.wsEngine === "deno";
+    const done = isWatched ? () => threadWork(things) : () => null;
+    this.#unseenWork = new UnseenWork(done, new PresentUsers(this.#sessions, core.rates.refusals));
     this.#entrance = new Entrance(config, clock, metrics, authenticator, core.rates.refusals, {
       isDraining: () => this.#isDraining,
       storageAnswers: () => store.database.answers(),
@@ -100,7 +107,7 @@ export class MessagingServer {
         metrics,
         store,
         authenticator,
-        options.kv === undefined,
+        options,
       );
       await server.#listen();
       log.info("listening on {url}, database {database}, AUTH_MODE={mode}, WS_ENGINE={engine}", {
@@ -149,7 +156,7 @@ export class MessagingServer {
     }).finally(() => {
       this.#stopped.abort();
       this.#maintenance.stop();
-      if (this.ownsDatabase) this.store.database.close();
+      if (this.options.kv === undefined) this.store.database.close();
     });
     return this.#draining;
   }

@@ -9,7 +9,6 @@
  */
 import process from "node:process";
 import { logger } from "../log.ts";
-import type { Metrics } from "../metrics.ts";
 
 const log = logger("server");
 
@@ -32,17 +31,17 @@ const REST_MS = 600_000;
 export interface Done {
   /** Milliseconds of a processor that the JavaScript thread took. */
   readonly busyMs: number;
-  /** Messages, requests, rows: whatever costs anything. */
+  /** Messages, requests, rows, reads: whatever costs anything. */
   readonly things: number;
 }
 
 /** What this process has done; `null` before Deno 2.9, which does not tell the time of one thread. */
-export function threadWork(metrics: Pick<Metrics, "total">): Done | null {
+export function threadWork(things: () => number): Done | null {
   // Not among the types of older versions either.
   const { threadCpuUsage } = process as { threadCpuUsage?: () => { user: number; system: number } };
   if (threadCpuUsage === undefined) return null;
   const { user, system } = threadCpuUsage();
-  return { busyMs: (user + system) / 1_000, things: metrics.total };
+  return { busyMs: (user + system) / 1_000, things: things() };
 }
 
 /** Those who are connected. */

@@ -27,6 +27,8 @@ export function unavailable(): RequestError {
 /** One database. */
 export class Database {
   readonly #handles: Handles;
+  /** How many reads were made so far. */
+  reads = 0;
   readonly #gathered = new GatheredReads<Entry>((keys) => this.getMany(keys), unavailable);
 
   /**
@@ -170,6 +172,7 @@ export class Database {
 
   async #read<T>(work: () => Promise<T>): Promise<T> {
     this.requireUp();
+    this.reads++;
     let result: T | typeof LATE;
     try {
       result = await withDeadline(this.clock, work(), TIMES.storageDeadlineMs, LATE);
