@@ -2,7 +2,7 @@
  * Measures what a flood of one account costs the others: their throughput, and their p99 at a steady load.
  *
  * Everything shares the processors of one machine, so a flood costs something wherever it goes. So the others are measured
- * with no flood (once a round), with the flood against an idle bare server, and with it against the server itself.
+ * with no flood, with the flood against an idle bare server, and with it against the server itself.
  * What the flood alone has its target do, in processors, is the figure that a busy machine disturbs least.
  * @module
  */
@@ -43,8 +43,8 @@ const SETTLE_MS = 4_000;
 /** How long the flood is watched alone, where there is one. */
 const WATCH_MS = 10_000;
 
-/** How long the others are watched at the server, with it and without: longer than until the attacker is let in again. */
-const BESIDE_MS = 60_000;
+/** How long the others' latencies are watched, at least; at the server longer than until the attacker is let in again. */
+const BESIDE_MS = { none: 20_000, idle: 10_000, server: 55_000 } as const;
 
 /** What waits for the attacker's second account. */
 const WAITING = 2_000;
@@ -104,7 +104,7 @@ async function measure(kind: string | null, place: Place, measureMs: number): Pr
   const { target: busy } = await watched();
   const pairs = runPairs(server, { ...PAIRS_LOAD, recipients, measureMs });
   const { rate } = await orStarved<{ rate: number }>(pairs, { rate: 0 });
-  const besideMs = place === "idle" ? measureMs : Math.max(BESIDE_MS, measureMs);
+  const besideMs = Math.max(BESIDE_MS[place], measureMs);
   const steady = runSteady(server, { ...STEADY_LOAD, recipients, measureMs: besideMs });
   const never = Number.POSITIVE_INFINITY;
   const { p99, longest } = await orStarved<Pick<Figures, "p99" | "longest">>(steady, {
@@ -155,11 +155,10 @@ async function run(options: Options) {
   );
   console.log("|---|---|---|---|---|---|---|---|");
   const measureMs = Number(options.ms);
-  const calm: Figures[] = [];
-  for (let i = 0; i < Number(options.rounds); i++) calm.push(await measure(null, "none", measureMs));
   for (const kind of kinds) {
     const rounds: Record<Place, Figures>[] = [];
-    for (const none of calm) {
+    for (let i = 0; i < Number(options.rounds); i++) {
+      const none = await measure(null, "none", measureMs);
       const idle = await measure(kind, "idle", measureMs);
       rounds.push({ none, idle, server: await measure(kind, "server", measureMs) });
     }
@@ -180,7 +179,7 @@ if (import.meta.main) {
     .description("Measure what a flood of one account costs the others.")
     .option("--only <names>", `some of ${Object.keys(FLOODS).join(",")}`)
     .option("--rounds <n>", "rounds of each", "3")
-    .option("--ms <n>", "how long each measurement takes, but for p99 at the server", "8000")
+    .option("--ms <n>", "how long each measurement takes, but for p99", "8000")
     .option("--engine <name>", "deno or ws: WS_ENGINE of the servers")
     .action(run)
     .parseAsync(Deno.args, { from: "user" });
