@@ -1,16 +1,16 @@
 /**
  * Refusals that come in a flood are held back for a moment: whoever tries again as soon as it is refused then tries once
- * a second on each of its connections, and no longer as often as the server can refuse.
+ * in two seconds on each of its connections, and no longer as often as the server can refuse.
  * @module
  */
 import { Budget } from "../budget.ts";
 import { type Clock, sleep } from "../clock.ts";
 
 /** So many refusals a second are given at once, and so many after a quiet time. */
-const FREE = { perSecond: 10, burst: 50 };
+const FREE = { perSecond: 2, burst: 50 };
 
 /** How long the others wait, at least and at most, so that they do not come again together … */
-const HELD_MS = { least: 750, most: 1_250 };
+const HELD_MS = { least: 1_500, most: 2_500 };
 
 /** … and how many may: beyond that they are given at once, for each takes a descriptor. */
 const HELD_MAX = 512;
