@@ -122,6 +122,8 @@ export const PATIENCE = {
   ignoredPerUnit: 8,
   /** Whoever has used all of them up owes so many times what may be saved up of them. */
   debt: 2,
+  /** The same for whoever kept the process busy unseen: it takes seconds to find out each time. */
+  unseenDebt: 30,
 } as const;
 
 /** Deadlines, intervals and retries, in milliseconds. */

@@ -31,7 +31,7 @@ export class PresentUsers implements Connected {
 
   /** See `Connected`. */
   sendAway(userId: string): () => void {
-    const owesAnew = this.refusals.indebt(userId, PATIENCE.debt);
+    const owesAnew = this.refusals.indebt(userId, PATIENCE.unseenDebt);
     for (const session of this.sessions) {
       if (session.address.userId === userId) {
         session.close(CLOSE.flooding, "the server is kept busy: try again");
