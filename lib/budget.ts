@@ -8,6 +8,9 @@ import { rateLimited } from "./errors.ts";
 import { QUEUES } from "./limits.ts";
 import type { Rate } from "./setting_kinds.ts";
 
+/** The key of a rate that all share. */
+export const ALL = "";
+
 interface Bucket {
   /** What is left, as of `at`. */
   tokens: number;

@@ -7,7 +7,7 @@
 import { type Address, addressKey } from "../address.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { Budget } from "../budget.ts";
+import { ALL, Budget } from "../budget.ts";
 import { Refusal } from "./refusal.ts";
 
 /** Those who are refused at the same moment come again at different ones, within so many seconds more. */
@@ -15,9 +15,6 @@ const SPREAD_SECONDS = 30;
 
 /** How often those are looked for who can be forgotten. */
 const SWEEP_MS = 60_000;
-
-/** The key of a rate that all share. */
-const ALL = "";
 
 type Rates = Pick<
   Config,

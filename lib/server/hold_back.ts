@@ -3,7 +3,7 @@
  * in two seconds on each of its connections, and no longer as often as the server can refuse.
  * @module
  */
-import { Budget } from "../budget.ts";
+import { ALL, Budget } from "../budget.ts";
 import { type Clock, sleep } from "../clock.ts";
 
 /** So many refusals a second are given at once, and so many after a quiet time. */
@@ -14,9 +14,6 @@ const HELD_MS = { least: 1_500, most: 2_500 };
 
 /** … and how many may: beyond that they are given at once, for each takes a descriptor. */
 const HELD_MAX = 512;
-
-/** The key of a rate that all share. */
-const ALL = "";
 
 /** Counts refusals, and holds back what is too many. */
 export class HoldBack {

@@ -6,17 +6,17 @@ import type { Budget } from "../budget.ts";
 import { PATIENCE } from "../limits.ts";
 import { CLOSE } from "../protocol/mod.ts";
 import type { Session } from "../session/mod.ts";
-import type { Connected } from "./unseen_work.ts";
+import type { Crowd } from "./unseen_work.ts";
 
 /** Those who have a connection. */
-export class PresentUsers implements Connected {
+export class PresentUsers implements Crowd {
   /** @param refusals what is borne with of each user: who owes of it is let in nowhere. */
   constructor(
     private readonly sessions: ReadonlySet<Pick<Session, "address" | "close">>,
     private readonly refusals: Pick<Budget, "indebt" | "forget">,
   ) {}
 
-  /** See `Connected`. */
+  /** See `Crowd`. */
   busiest(tried: ReadonlySet<string>): string | null {
     const counts = new Map<string, number>();
     let busiest: string | null = null;
@@ -29,7 +29,7 @@ export class PresentUsers implements Connected {
     return busiest;
   }
 
-  /** See `Connected`. */
+  /** See `Crowd`. */
   sendAway(userId: string): () => void {
     const owesAnew = this.refusals.indebt(userId, PATIENCE.unseenDebt);
     for (const session of this.sessions) {

@@ -45,7 +45,7 @@ export function threadWork(things: () => number): Done | null {
 }
 
 /** Those who are connected. */
-export interface Connected {
+export interface Crowd {
   /** The user with the most connections, but for those who were tried; `null` if there is nobody. */
   busiest(tried: ReadonlySet<string>): string | null;
   /** Ends a user's connections, and takes no new ones from it; returns what lets it back in. */
@@ -67,7 +67,7 @@ export class UnseenWork {
   #restsUntil = Number.NEGATIVE_INFINITY;
 
   /** @param done what was done so far; `null` where the platform does not tell. */
-  constructor(private readonly done: () => Done | null, private readonly connected: Connected) {}
+  constructor(private readonly done: () => Done | null, private readonly crowd: Crowd) {}
 
   /** Looks at what was done since the last look. Call it about once a second. */
   look(now: number): void {
@@ -96,7 +96,7 @@ export class UnseenWork {
 
   #judge(now: number): void {
     if (this.#busyLooks < LOOKS || now < this.#restsUntil) return;
-    const userId = this.#tried.size < TRIALS_MAX ? this.connected.busiest(this.#tried) : null;
+    const userId = this.#tried.size < TRIALS_MAX ? this.crowd.busiest(this.#tried) : null;
     if (userId === null) {
       log.warn(
         "the process is busy with what no session sees, such as WebSocket pings or a message without an end, and " +
@@ -108,6 +108,6 @@ export class UnseenWork {
       return;
     }
     this.#tried.add(userId);
-    this.#trial = { letBack: this.connected.sendAway(userId), looks: 0 };
+    this.#trial = { letBack: this.crowd.sendAway(userId), looks: 0 };
   }
 }

@@ -24,7 +24,6 @@ const ACCEPTED = { at: 0, fullDeviceIds: [] };
 class Opened {
   readonly socket = new FakeSocket();
   readonly intake: Intake;
-  readonly shares: UserShares;
   /** What was taken up, in order: the type of a request, or the text of a message. */
   readonly takenUp: string[] = [];
   /** Ends the requests that are under way, in any order. */
@@ -34,7 +33,6 @@ class Opened {
   #sequence = 0;
 
   constructor(address = newAddress(), shares = new UserShares()) {
-    this.shares = shares;
     const clock = new ManualClock();
     const outbox = new Outbox(this.socket, v1, clock, new Metrics());
     const patience = new Patience(() => true, () => {});
@@ -45,7 +43,7 @@ class Opened {
       sendMessages: () => assert.fail("not here"),
       receive: () => assert.fail("not here"),
       bear: () => assert.fail("not here"),
-      share: ({ userId }) => this.shares.enter(userId),
+      share: ({ userId }) => shares.enter(userId),
       unregister: () => new Promise((resolve) => this.underWay.push(resolve)),
       sendMessage: (_from, { ciphertext }, settled) => {
         this.takenUp.push(new TextDecoder().decode(ciphertext));
